@@ -1,0 +1,90 @@
+"""What a device can do, as small protocols. A command is given to a device only if it has the ability."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, runtime_checkable
+
+Colour = Literal["red", "green", "amber", "blue"]
+
+
+@runtime_checkable
+class Loudspeaker(Protocol):
+    """Speaks and falls silent."""
+
+    async def say(self, text: str, volume: float | None) -> str:
+        """Speak `text` and return when the last sound is out; the answer is the evidence that it sounded.
+
+        `volume` is in percent of the device's range; None keeps the configured one. Cancelling stops the sound.
+
+        Raises:
+            Refused: the device did not accept the text, or was stopped before its end.
+            NotConnected: the device does not answer.
+        """
+
+    async def stop(self) -> None:
+        """Silence the loudspeaker; a `say` that is under way ends with `Refused`. Raises as `say`."""
+
+
+@runtime_checkable
+class FilePlayer(Protocol):
+    """Plays a sound file."""
+
+    async def play(self, path: str, volume: float | None) -> str:
+        """Play a file to its end; contract as `Loudspeaker.say`."""
+
+
+@runtime_checkable
+class Door(Protocol):
+    """Releases a lock."""
+
+    async def unlock(self, seconds: float) -> None:
+        """Release the lock now and secure it again after `seconds`; return when the device confirmed the release.
+
+        Raises:
+            Refused: the device answered that it will not.
+            NotConnected: the device does not answer.
+        """
+
+
+@runtime_checkable
+class Switch(Protocol):
+    """Switches something on or off: a relay, an amplifier, a siren."""
+
+    async def switch(self, on: bool) -> None:
+        """Set the switch and return when the device confirmed it. Raises as `Door.unlock`."""
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """Delivers pictures."""
+
+    async def snapshot(self) -> bytes:
+        """Return one JPEG picture taken now.
+
+        Raises:
+            Refused: the camera delivers no picture; the text says why.
+            NotConnected: the camera does not answer.
+        """
+
+
+@runtime_checkable
+class Indicator(Protocol):
+    """Shows a light and makes a short sound, so that a person on site finds the device."""
+
+    async def indicate(self, colour: Colour, buzzer: bool, seconds: float) -> None:
+        """Show `colour`, with sound if `buzzer`, for `seconds`; return once the device has it. Raises as `Door.unlock`."""
+
+
+ABILITIES: dict[str, type] = {
+    "loudspeaker": Loudspeaker,
+    "file_player": FilePlayer,
+    "door": Door,
+    "switch": Switch,
+    "camera": Camera,
+    "indicator": Indicator,
+}
+
+
+def abilities_of(device: object) -> tuple[str, ...]:
+    """Return the names of the abilities that a device has, in the order of `ABILITIES`."""
+    return tuple(name for name, ability in ABILITIES.items() if isinstance(device, ability))

@@ -1,0 +1,175 @@
+"""Commands: at most once, never after their expiry, only with the collector's signature.
+
+The signature covers the canonical form of the whole JSON object without `signature`, so that an agent of an older version
+can verify fields that it does not know.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from village_wire.areas import Area
+from village_wire.clocks import Instant
+from village_wire.events import first_problem
+from village_wire.ids import AgentId, DeviceId
+
+#: A spoken text of 2,000 characters takes some eight minutes; longer ones are sent as a file.
+MAX_SPOKEN = 2000
+#: Larger than any command by far; what exceeds it is not parsed.
+MAX_COMMAND_BYTES = 32 * 1024
+#: Keeps these signatures apart from any other use of the same key.
+_DOMAIN = b"village-edge command 1\n"
+
+
+class InvalidCommand(ValueError):
+    """The message is not a command; the text is the reason."""
+
+
+class BadSignature(InvalidCommand):
+    """The command is not signed with the pinned key."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Say(_Model):
+    """Speak a text on the target's loudspeakers. Volume in percent of the device's range; None leaves it as configured."""
+
+    kind: Literal["say"] = "say"
+    text: Annotated[str, Field(min_length=1, max_length=MAX_SPOKEN)]
+    volume: Annotated[float, Field(ge=0, le=100)] | None = None
+
+
+class Stop(_Model):
+    """Silence the target's loudspeakers."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class Unlock(_Model):
+    """Release a lock for some seconds."""
+
+    kind: Literal["unlock"] = "unlock"
+    seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+
+class SwitchTo(_Model):
+    """Set a switch, relay or siren."""
+
+    kind: Literal["switch"] = "switch"
+    on: bool
+
+
+class Snapshot(_Model):
+    """Take a JPEG picture and upload it with a one-time token: POST, `Authorization: Bearer <token>`, `image/jpeg`."""
+
+    kind: Literal["snapshot"] = "snapshot"
+    upload_url: Annotated[str, Field(max_length=500, pattern=r"^https?://")]
+    upload_token: Annotated[str, Field(max_length=100, repr=False)]
+
+
+class Indicate(_Model):
+    """Show a colour on a reader's LED, and sound its buzzer, for some seconds: finds the device on site."""
+
+    kind: Literal["indicate"] = "indicate"
+    colour: Literal["red", "green", "amber", "blue"] = "green"
+    buzzer: bool = True
+    seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
+
+
+Arguments = Annotated[Say | Stop | Unlock | SwitchTo | Snapshot | Indicate, Field(discriminator="kind")]
+
+
+class Target(_Model):
+    """One agent, one device of an agent, or everything in an area."""
+
+    agent: AgentId | None = None
+    device: DeviceId | None = None
+    area: Area | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.agent is None) == (self.area is None):
+            raise ValueError("a target is either an agent or an area")
+        if self.device is not None and self.agent is None:
+            raise ValueError("a device needs its agent")
+        return self
+
+
+class Command(_Model):
+    """One command as the agent acts on it."""
+
+    id: UUID
+    target: Target
+    arguments: Arguments
+    issuer: Annotated[str, Field(min_length=1, max_length=80)]
+    issued: Instant
+    expires: Instant
+
+    @model_validator(mode="after")
+    def _expires_later(self) -> Self:
+        if self.expires <= self.issued:
+            raise ValueError("a command expires after it is issued")
+        return self
+
+
+_COMMAND = TypeAdapter(Command)
+
+
+def canonical(message: dict[str, Any]) -> bytes:
+    """Return the bytes that are signed: JSON, keys sorted, no spaces, UTF-8, without `signature`."""
+    unsigned = {key: value for key, value in message.items() if key != "signature"}
+    return _DOMAIN + json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def sign_command(command: Command, key: Ed25519PrivateKey) -> bytes:
+    """Return the payload of a command message."""
+    message = json.loads(command.model_dump_json(exclude_none=True))
+    message["signature"] = base64.b64encode(key.sign(canonical(message))).decode()
+    return json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_command(payload: bytes, key: Ed25519PublicKey) -> Command:
+    """Return a verified command. Target and expiry are the caller's to judge.
+
+    Raises:
+        InvalidCommand: too long, not JSON, or it does not fit the model.
+        BadSignature: not signed with `key`.
+    """
+    if len(payload) > MAX_COMMAND_BYTES:
+        raise InvalidCommand(f"message of {len(payload)} bytes is over the limit of {MAX_COMMAND_BYTES}")
+    try:
+        message = json.loads(payload)
+        if not isinstance(message, dict):
+            raise InvalidCommand("not a JSON object")
+        signature = base64.b64decode(str(message.get("signature", "")), validate=True)
+        signed = canonical(message)
+    except (ValueError, RecursionError, binascii.Error):
+        raise InvalidCommand("not a signed JSON object") from None
+    try:
+        key.verify(signature, signed)
+    except InvalidSignature:
+        raise BadSignature("not signed with the collector's command key") from None
+    try:
+        return _COMMAND.validate_python(message)
+    except ValidationError as error:
+        raise InvalidCommand(first_problem(error)) from None
+
+
+def encode_public_key(key: Ed25519PublicKey) -> str:
+    """Return the key as base64 text, as it stands in an agent's configuration."""
+    return base64.b64encode(key.public_bytes_raw()).decode()
+
+
+def decode_public_key(text: str) -> Ed25519PublicKey:
+    """Read a key from base64 text; raise `ValueError` if it is none."""
+    return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))

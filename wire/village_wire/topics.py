@@ -1,0 +1,70 @@
+"""MQTT topics, built and parsed here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from village_wire.areas import InvalidArea, chain, parse_area
+from village_wire.ids import AGENT_PATTERN
+
+PREFIX = "village/1"
+#: Name of the shared subscription over which several collectors divide the load.
+COLLECTORS = "collectors"
+
+AgentChannel = Literal["status", "inventory", "telemetry", "event", "ack", "command"]
+AGENT_CHANNELS: tuple[AgentChannel, ...] = ("status", "inventory", "telemetry", "event", "ack", "command")
+_AGENT = re.compile(AGENT_PATTERN)
+
+
+class InvalidTopic(ValueError):
+    """The topic is not one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTopic:
+    """`village/1/agent/<agent>/<channel>`."""
+
+    agent: str
+    channel: AgentChannel
+
+    def __str__(self) -> str:
+        return f"{PREFIX}/agent/{self.agent}/{self.channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class AreaCommandTopic:
+    """`village/1/area/<code>/command`."""
+
+    area: str
+
+    def __str__(self) -> str:
+        return f"{PREFIX}/area/{self.area}/command"
+
+
+def parse_topic(text: str) -> AgentTopic | AreaCommandTopic:
+    """Take a topic apart; raise `InvalidTopic` for one that is not ours."""
+    parts = text.split("/")
+    if len(parts) == 5 and "/".join(parts[:2]) == PREFIX:
+        if parts[2] == "agent" and _AGENT.fullmatch(parts[3]):
+            for channel in AGENT_CHANNELS:
+                if parts[4] == channel:
+                    return AgentTopic(parts[3], channel)
+        if parts[2] == "area" and parts[4] == "command":
+            try:
+                return AreaCommandTopic(parse_area(parts[3]))
+            except InvalidArea as error:
+                raise InvalidTopic(str(error)) from None
+    raise InvalidTopic(f"not a topic of this system: {text[:80]!r}")
+
+
+def agent_subscriptions(agent: str, area: str) -> list[str]:
+    """Topics that an agent listens to: its own commands and acks, and the commands of its area and of all above it."""
+    own = [str(AgentTopic(agent, "command")), str(AgentTopic(agent, "ack"))]
+    return own + [str(AreaCommandTopic(code)) for code in chain(area)]
+
+
+def collector_subscription(channel: AgentChannel) -> str:
+    """The shared subscription of all collectors to one channel of every agent."""
+    return f"$share/{COLLECTORS}/{PREFIX}/agent/+/{channel}"
