@@ -1,0 +1,131 @@
+"""A serial line for asyncio, on pyserial and without a thread. The only module that imports `serial`."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import termios
+from types import TracebackType
+from typing import Self
+
+import serial
+
+from village_drivers.kit import Misconfigured, NotConnected
+
+#: A UART at 115200 baud fills this in half a second; what a driver leaves unread beyond it is a sender gone mad.
+MAX_READ = 4096
+
+
+class SerialLine:
+    """An open line, 8N1. Close it with `close()` or by leaving its `with` block."""
+
+    def __init__(self, port: serial.Serial, path: str) -> None:
+        self._port = port
+        self._fd: int = port.fileno()
+        self.path = path
+        # pyserial sets VMIN to 0, with which an idle line and a line that is gone both read as nothing.
+        attributes = termios.tcgetattr(self._fd)
+        attributes[6][termios.VMIN] = 1
+        termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
+
+    @classmethod
+    def open(cls, path: str, baudrate: int) -> Self:
+        """Open and lock the line.
+
+        Raises:
+            NotConnected: there is no such device now (`line_missing`) or another program holds it (`line_closed`).
+            Misconfigured: no permission, not a serial device, or an impossible baud rate.
+        """
+        try:
+            return cls(serial.Serial(path, baudrate=baudrate, timeout=0, write_timeout=0, exclusive=True), path)
+        except serial.SerialException as error:
+            raise _explain(path, error.errno, str(error)) from None
+        except OSError as error:
+            raise _explain(path, error.errno, str(error)) from None
+        except ValueError as error:
+            raise Misconfigured("misconfigured", f"{path}: {error}") from None
+
+    async def read(self, limit: int = MAX_READ) -> bytes:
+        """Wait for at least one byte and return what is there; raises `NotConnected` when the line is gone."""
+        while True:
+            try:
+                data = os.read(self._fd, limit)
+            except BlockingIOError:
+                await self._ready(reading=True)
+                continue
+            except OSError as error:
+                raise NotConnected("line_closed", f"{self.path}: {error.strerror}") from None
+            if data:
+                return data
+            # A pty reports a closed far end as EIO, a USB adapter that was pulled out as readable with nothing to read.
+            raise NotConnected("line_closed", f"{self.path}: the line was closed")
+
+    def read_now(self, limit: int = MAX_READ) -> bytes:
+        """Return what is there without waiting, or nothing; raises `NotConnected` when the line is gone."""
+        try:
+            data = os.read(self._fd, limit)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise NotConnected("line_closed", f"{self.path}: {error.strerror}") from None
+        if not data:
+            raise NotConnected("line_closed", f"{self.path}: the line was closed")
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`; raises `NotConnected` when the line is gone."""
+        rest = memoryview(data)
+        while rest:
+            written = self.write_now(rest)
+            rest = rest[written:]
+            if rest:
+                await self._ready(reading=False)
+
+    def write_now(self, data: bytes | memoryview) -> int:
+        """Write what the line takes without waiting; return how many bytes; raises `NotConnected` when the line is gone."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise NotConnected("line_closed", f"{self.path}: {error.strerror}") from None
+
+    def discard_input(self) -> None:
+        """Forget bytes that came in before now."""
+        while self.read_now():
+            pass
+
+    def close(self) -> None:
+        """Close the line; closing twice is harmless."""
+        self._port.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def _ready(self, *, reading: bool) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        add, remove = (loop.add_reader, loop.remove_reader) if reading else (loop.add_writer, loop.remove_writer)
+        add(self._fd, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            remove(self._fd)
+
+
+def _explain(path: str, number: int | None, text: str) -> NotConnected | Misconfigured:
+    if number in {errno.ENOENT, errno.ENODEV, errno.ENXIO}:
+        return NotConnected("line_missing", f"{path} does not exist")
+    if number in {errno.EACCES, errno.EPERM}:
+        return Misconfigured("no_permission", f"{path}: permission denied")
+    if number in {errno.EAGAIN, errno.EBUSY}:
+        return NotConnected("line_closed", f"{path} is in use by another program")
+    if number in {errno.EISDIR, errno.ENOTTY, errno.EINVAL} or "configure port" in text:
+        return Misconfigured("misconfigured", f"{path} is not a serial device")
+    if number is None and "lock" in text:
+        return NotConnected("line_closed", f"{path} is in use by another program")
+    return NotConnected("line_closed", f"{path}: {text[:200]}")

@@ -1,0 +1,46 @@
+"""Real servers for tests: found in the folder that `VILLAGE_PEERS` names, then on PATH, or the test is skipped and says how to get them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+#: Program -> how a user gets it.
+HOW_TO_GET = {
+    "mosquitto": "apt-get install mosquitto",
+    "mosquitto_pub": "apt-get install mosquitto-clients",
+    "mosquitto_sub": "apt-get install mosquitto-clients",
+    "influxd": "install InfluxDB OSS 2.7 and put influxd on PATH, or name its folder in VILLAGE_PEERS",
+    "mediamtx": "install MediaMTX and put it on PATH, or name its folder in VILLAGE_PEERS",
+    "telegraf": "install Telegraf and put it on PATH, or name its folder in VILLAGE_PEERS",
+    "ffmpeg": "apt-get install ffmpeg",
+    "espeak-ng": "apt-get install espeak-ng",
+    "pulseaudio": "apt-get install pulseaudio pulseaudio-utils",
+    "aplay": "apt-get install alsa-utils",
+}
+
+
+def peer(name: str) -> Path:
+    """Return the path of a real program, or skip the test; where `VILLAGE_PEERS_REQUIRED` is set (CI) its absence fails."""
+    folder = os.environ.get("VILLAGE_PEERS")
+    if folder and (Path(folder) / name).is_file():
+        return Path(folder) / name
+    found = shutil.which(name)
+    if found:
+        return Path(found)
+    message = f"{name} is absent: {HOW_TO_GET[name]}"
+    if os.environ.get("VILLAGE_PEERS_REQUIRED"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
