@@ -1,0 +1,352 @@
+"""MQTT 5 connections. The only module that imports `aiomqtt`.
+
+`Connection` is one connection; `Session` keeps one alive: it reconnects with full jitter, subscribes again and announces itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from village_wire.backoff import full_jitter
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+#: Messages that wait for the program; beyond it new ones are dropped, and whoever sent them sends again (end-to-end acks).
+MAX_WAITING = 10_000
+#: Answers of the broker take less than this on any working link; a longer wait means that the link is gone.
+ANSWER_SECONDS = 15.0
+#: MQTT 5, section 3.2.2.2: bad user name or password, not authorized, banned.
+_NOT_AUTHORISED = frozenset({134, 135, 138})
+
+
+class SessionError(Exception):
+    """The broker can't be reached or the connection ended; trying again may help."""
+
+
+class NotAuthorised(SessionError):
+    """The broker refuses this client's credentials; only a person can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where a broker is and how to log in. `url` is `mqtt://host[:1883]` or `mqtts://host[:8883]`."""
+
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or (8883 if self.secure else 1883)
+
+    @property
+    def secure(self) -> bool:
+        return urlsplit(self.url).scheme == "mqtts"
+
+    def check(self) -> None:
+        """Raise `ValueError`, naming the reason, for a URL that is not a broker's."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"mqtt", "mqtts"}:
+            raise ValueError("a broker's URL starts with mqtt:// or mqtts://")
+        if not parts.hostname:
+            raise ValueError("a broker's URL names a host, as in mqtt://127.0.0.1:1883")
+        if parts.username or parts.password:
+            raise ValueError("user name and password have keys of their own, not a place in the URL")
+        _ = parts.port
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message as it came in."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    content_type: str = ""
+    response_topic: str = ""
+    correlation: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One message to send. `expiry` is MQTT 5's message expiry interval in seconds."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    expiry: int | None = None
+    content_type: str = ""
+    response_topic: str = ""
+    correlation: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One topic filter. `retained` asks for the messages that the broker keeps."""
+
+    topic_filter: str
+    qos: int = 1
+    retained: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How this program appears at the broker. `expiry` is the session expiry interval in seconds; 0 keeps no session."""
+
+    address: BrokerAddress
+    client_id: str
+    will: Publication | None = None
+    keep_alive: int = 60
+    expiry: int = 0
+
+
+class Connection:
+    """One live connection; made by `connect`."""
+
+    def __init__(self, client: aiomqtt.Client, waiting: asyncio.Queue[aiomqtt.Message]) -> None:
+        self._client = client
+        self._waiting = waiting
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Subscribe to all; raises `SessionError` if the broker refuses one."""
+        wanted = [(s.topic_filter, SubscribeOptions(qos=s.qos, retainHandling=0 if s.retained else 2)) for s in subscriptions]
+        codes = await self._answer(self._client.subscribe(wanted))
+        for subscription, code in zip(subscriptions, cast("list[ReasonCode]", codes), strict=True):
+            if code.value >= 128:
+                raise SessionError(f"the broker refuses the subscription to {subscription.topic_filter}: {code}")
+
+    async def publish(self, message: Publication) -> None:
+        """Send a message and wait for the broker's answer (QoS 1); raises `SessionError`."""
+        properties = _publish_properties(message) if message.expiry is not None or message.content_type or message.response_topic else None
+        call = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        if message.qos == 0:
+            try:
+                await call
+            except aiomqtt.MqttError as error:
+                raise SessionError(str(error)) from None
+        else:
+            await self._answer(call)
+
+    async def messages(self) -> AsyncIterator[Received]:
+        """Messages as they come; raises `SessionError` when the connection ends."""
+        try:
+            async for message in self._client.messages:
+                yield _received(message)
+                # The iterator makes a task for each message; what already waits needs none.
+                while not self._waiting.empty():
+                    yield _received(self._waiting.get_nowait())
+        except aiomqtt.MqttError as error:
+            raise SessionError(f"the connection ended: {error.__cause__ or error}") from None
+        finally:
+            self._lose()
+
+    def _lose(self) -> None:
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    async def _answer(self, call: Awaitable[_T]) -> _T:
+        # aiomqtt wakes nobody who waits for an answer when the connection ends.
+        task: asyncio.Future[_T] = asyncio.ensure_future(call)
+        try:
+            waits: list[asyncio.Future[Any]] = [task, self._lost]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise SessionError("the connection ended before the broker answered")
+            return task.result()
+        except aiomqtt.MqttError as error:
+            raise SessionError(str(error)) from None
+        finally:
+            task.cancel()
+
+
+@asynccontextmanager
+async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
+    """Open one connection.
+
+    Raises:
+        NotAuthorised: the broker refuses the credentials.
+        SessionError: the broker can't be reached or refuses for another reason.
+    """
+    waiting: asyncio.Queue[aiomqtt.Message] = asyncio.Queue(MAX_WAITING)
+    address = settings.address
+    properties = _properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = settings.expiry
+    client = aiomqtt.Client(
+        address.host,
+        address.port,
+        username=address.username,
+        password=address.password,
+        logger=logging.getLogger(f"{__name__}.mqtt"),
+        identifier=settings.client_id,
+        queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: waiting),
+        protocol=aiomqtt.ProtocolVersion.V5,
+        will=_will(settings.will),
+        timeout=ANSWER_SECONDS,
+        keepalive=settings.keep_alive,
+        clean_start=settings.expiry == 0,
+        properties=properties,
+        tls_context=await asyncio.to_thread(_tls, address) if address.secure else None,
+    )
+    client.pending_calls_threshold = 1000
+    try:
+        await client.__aenter__()
+    except MqttConnectError as error:
+        if isinstance(error.rc, ReasonCode) and error.rc.value in _NOT_AUTHORISED:
+            raise NotAuthorised(f"{address.url} refuses the credentials: {error.rc}") from None
+        raise SessionError(f"{address.url} refuses the connection: {error}") from None
+    except aiomqtt.MqttError as error:
+        raise SessionError(f"{address.url}: {error}") from None
+    connection = Connection(client, waiting)
+    try:
+        yield connection
+    finally:
+        connection._lose()
+        try:
+            await client.__aexit__(None, None, None)
+        except aiomqtt.MqttError as error:
+            _log.debug("disconnecting from %s: %s", address.url, error)
+
+
+class Session:
+    """Keeps a connection alive. Give it to the program's `TaskGroup` by `run`."""
+
+    def __init__(self, settings: SessionSettings, subscriptions: Sequence[Subscription], on_message: Callable[[Received], None]) -> None:
+        """`on_message` must neither block nor raise."""
+        self._settings = settings
+        self._subscriptions = subscriptions
+        self._on_message = on_message
+        self._connection: Connection | None = None
+        self._changed = asyncio.Condition()
+        self.last_problem = ""
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be sent now."""
+        return self._connection is not None
+
+    async def wait_connected(self) -> None:
+        """Return as soon as messages can be sent."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.connected)
+
+    async def publish(self, message: Publication) -> None:
+        """Send a message; raises `SessionError` at once when there is no connection."""
+        if self._connection is None:
+            raise SessionError("not connected to the broker")
+        await self._connection.publish(message)
+
+    async def run(self, on_connected: Callable[[], Awaitable[None]]) -> None:
+        """Connect, again and again, until cancelled. `on_connected` runs after each connection, subscriptions made."""
+        attempt = 0
+        while True:
+            fatal = False
+            try:
+                async with connect(self._settings) as connection:
+                    await connection.subscribe(self._subscriptions)
+                    await self._set(connection)
+                    if self.last_problem:
+                        _log.info("connected to %s again", self._settings.address.url)
+                    self.last_problem, attempt = "", 0
+                    async with asyncio.TaskGroup() as group:
+                        announcing = group.create_task(_announce(on_connected), name="announce")
+                        await self._listen(connection)
+                        announcing.cancel()
+            except* SessionError as errors:
+                problem = errors.exceptions[0]
+                while isinstance(problem, BaseExceptionGroup):
+                    problem = problem.exceptions[0]
+                if str(problem) != self.last_problem:
+                    _log.warning("%s; trying again", problem)
+                self.last_problem = str(problem)
+                fatal = isinstance(problem, NotAuthorised)
+            finally:
+                await self._set(None)
+            await asyncio.sleep(full_jitter(attempt, random.random(), cap=60.0, at_cap=fatal))
+            attempt += 1
+
+    async def _listen(self, connection: Connection) -> None:
+        async for message in connection.messages():
+            self._on_message(message)
+
+    async def _set(self, connection: Connection | None) -> None:
+        self._connection = connection
+        async with self._changed:
+            self._changed.notify_all()
+
+
+async def _announce(on_connected: Callable[[], Awaitable[None]]) -> None:
+    await on_connected()
+
+
+def _received(message: aiomqtt.Message) -> Received:
+    properties = message.properties
+    return Received(
+        str(message.topic),
+        bytes(message.payload),
+        bool(message.retain),
+        getattr(properties, "ContentType", ""),
+        getattr(properties, "ResponseTopic", ""),
+        getattr(properties, "CorrelationData", b""),
+    )
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]
+
+
+def _publish_properties(message: Publication) -> Properties:
+    properties = _properties(PacketTypes.PUBLISH)
+    if message.expiry is not None:
+        properties.MessageExpiryInterval = message.expiry
+    if message.content_type:
+        properties.ContentType = message.content_type
+    if message.response_topic:
+        properties.ResponseTopic = message.response_topic
+    if message.correlation:
+        properties.CorrelationData = message.correlation
+    return properties
+
+
+def _will(message: Publication | None) -> aiomqtt.Will | None:
+    if message is None:
+        return None
+    properties = _properties(PacketTypes.WILLMESSAGE)
+    if message.content_type:
+        properties.ContentType = message.content_type
+    return aiomqtt.Will(message.topic, message.payload, message.qos, message.retain, properties)
+
+
+def _tls(address: BrokerAddress) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=address.ca_file)
+        if address.certificate_file is not None:
+            context.load_cert_chain(address.certificate_file, address.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SessionError(f"certificate files of {address.url}: {error}") from None
+    return context
