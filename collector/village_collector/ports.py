@@ -63,8 +63,10 @@ class TelemetryStore(Protocol):
     async def history(
         self, agent: str, device: str, kind: str, field: str, start: datetime, end: datetime, limit: int
     ) -> Sequence[Sample]:
-        """Samples of one field in [start, end), oldest first. More than `limit` are thinned to means (numbers) or last values
-        (booleans) of equal spans of time; raises `StoreUnavailable`."""
+        """Samples of one field in [start, end), oldest first; raises `StoreUnavailable`.
+
+        More than `limit` are thinned to means (numbers) or last values (booleans) of equal spans of time.
+        """
 
 
 @dataclass(frozen=True, slots=True)

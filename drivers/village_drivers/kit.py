@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
 from village_wire.events import Alarm, ButtonPressed
 from village_wire.ids import DeviceId
 from village_wire.points import Value

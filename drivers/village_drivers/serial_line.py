@@ -15,14 +15,20 @@ from village_drivers.kit import Misconfigured, NotConnected
 
 #: A UART at 115200 baud fills this in half a second; what a driver leaves unread beyond it is a sender gone mad.
 MAX_READ = 4096
+#: The kernel holds 64 KiB of a line's input at most; who is not empty after this much keeps on sending.
+_MAX_DISCARDED_READS = 32
 
 
 class SerialLine:
-    """An open line, 8N1. Close it with `close()` or by leaving its `with` block."""
+    """An open line, 8N1. Close it with `close()` or by leaving its `with` block.
+
+    One task reads and one task writes at a time.
+    """
 
     def __init__(self, port: serial.Serial, path: str) -> None:
         self._port = port
         self._fd: int = port.fileno()
+        self._waiting: set[asyncio.Event] = set()
         self.path = path
         # pyserial sets VMIN to 0, with which an idle line and a line that is gone both read as nothing.
         attributes = termios.tcgetattr(self._fd)
@@ -37,12 +43,14 @@ class SerialLine:
             NotConnected: there is no such device now (`line_missing`) or another program holds it (`line_closed`).
             Misconfigured: no permission, not a serial device, or an impossible baud rate.
         """
+        port: serial.Serial | None = None
         try:
-            return cls(serial.Serial(path, baudrate=baudrate, timeout=0, write_timeout=0, exclusive=True), path)
-        except serial.SerialException as error:
-            raise _explain(path, error.errno, str(error)) from None
-        except OSError as error:
-            raise _explain(path, error.errno, str(error)) from None
+            port = serial.Serial(path, baudrate=baudrate, timeout=0, write_timeout=0, exclusive=True)
+            return cls(port, path)
+        except (OSError, termios.error) as error:
+            if port is not None:
+                port.close()
+            raise _explain(path, _number(error), str(error)) from None
         except ValueError as error:
             raise Misconfigured("misconfigured", f"{path}: {error}") from None
 
@@ -92,40 +100,57 @@ class SerialLine:
             raise NotConnected("line_closed", f"{self.path}: {error.strerror}") from None
 
     def discard_input(self) -> None:
-        """Forget bytes that came in before now."""
-        while self.read_now():
-            pass
+        """Forget bytes that came in before now; raises `NotConnected` when the line is gone."""
+        for _ in range(_MAX_DISCARDED_READS):
+            if not self.read_now():
+                return
 
     def close(self) -> None:
-        """Close the line; closing twice is harmless."""
+        """Close the line; a task that waits in `read` or `write` gets `NotConnected`. Closing twice is harmless."""
+        # The number may be given to another file at once.
+        self._fd = -1
         self._port.close()
+        for ready in self._waiting:
+            ready.set()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     async def _ready(self, *, reading: bool) -> None:
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
         add, remove = (loop.add_reader, loop.remove_reader) if reading else (loop.add_writer, loop.remove_writer)
-        add(self._fd, ready.set)
+        fd = self._fd
+        add(fd, ready.set)
+        self._waiting.add(ready)
         try:
             await ready.wait()
         finally:
-            remove(self._fd)
+            self._waiting.discard(ready)
+            remove(fd)
+
+
+def _number(error: OSError | termios.error) -> int | None:
+    """Return the system's error number, also where pyserial leaves it in the error that it caught."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    cause = error if isinstance(error, termios.error) else error.__context__
+    number = cause.args[0] if isinstance(cause, termios.error) and cause.args else None
+    return number if isinstance(number, int) else None
 
 
 def _explain(path: str, number: int | None, text: str) -> NotConnected | Misconfigured:
-    if number in {errno.ENOENT, errno.ENODEV, errno.ENXIO}:
+    if number in {errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO}:
         return NotConnected("line_missing", f"{path} does not exist")
     if number in {errno.EACCES, errno.EPERM}:
         return Misconfigured("no_permission", f"{path}: permission denied")
     if number in {errno.EAGAIN, errno.EBUSY}:
         return NotConnected("line_closed", f"{path} is in use by another program")
-    if number in {errno.EISDIR, errno.ENOTTY, errno.EINVAL} or "configure port" in text:
+    if number in {errno.EISDIR, errno.ENOTTY, errno.EINVAL}:
         return Misconfigured("misconfigured", f"{path} is not a serial device")
-    if number is None and "lock" in text:
-        return NotConnected("line_closed", f"{path} is in use by another program")
     return NotConnected("line_closed", f"{path}: {text[:200]}")

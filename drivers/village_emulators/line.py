@@ -40,12 +40,20 @@ class Cable:
         loop.add_reader(second, self._relay, second, first)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.unplug()
 
-    def inject(self, data: bytes, *, into: str) -> None:
-        """Put bytes on the wire that nobody sent, to be read at end `into` (`self.a` or `self.b`)."""
-        os.write(self._masters[0 if into == self.a else 1], data)
+    def inject(self, data: bytes, *, into: str) -> int:
+        """Put bytes on the wire that nobody sent, to be read at end `into` (`self.a` or `self.b`).
+
+        Returns how many the wire took: fewer than given when nobody reads there, 0 when its buffer is full.
+        """
+        try:
+            return os.write(self._masters[0 if into == self.a else 1], data)
+        except BlockingIOError:
+            return 0
 
     def cut(self, cut: bool) -> None:
         """Lose every byte from now on, or no longer: a broken wire. The ends stay open."""
@@ -84,24 +92,37 @@ async def _serve(a: Path, b: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Cable() as cable:
-        for link, end in ((a, cable.a), (b, cable.b)):
-            link.unlink(missing_ok=True)
-            link.symlink_to(end)
         try:
+            for link, end in ((a, cable.a), (b, cable.b)):
+                if link.is_symlink():
+                    link.unlink()
+                link.symlink_to(end)
             print(f"{a} <-> {b}", flush=True)
             await stop.wait()
         finally:
-            a.unlink(missing_ok=True)
-            b.unlink(missing_ok=True)
+            for link, end in ((a, cable.a), (b, cable.b)):
+                if link.is_symlink() and str(link.readlink()) == end:
+                    link.unlink()
+
+
+def _replace_link(link: Path, target: str | None) -> None:
+    link.unlink(missing_ok=True)
+    if target is not None:
+        link.symlink_to(target)
 
 
 def main() -> None:
     """Join two pseudo-terminals until stopped."""
-    parser = argparse.ArgumentParser(description="Join two pseudo-terminals like a serial cable. 用两个伪终端模拟一根串口线。")
+    parser = argparse.ArgumentParser(
+        description="Join two pseudo-terminals like a serial cable. 用两个伪终端模拟一根串口线。"
+    )
     parser.add_argument("a", type=Path, help="link to the first end, e.g. /tmp/agent-end")
     parser.add_argument("b", type=Path, help="link to the second end, e.g. /tmp/device-end")
     options = parser.parse_args()
-    asyncio.run(_serve(options.a, options.b))
+    try:
+        asyncio.run(_serve(options.a, options.b))
+    except FileExistsError as error:
+        parser.exit(1, f"{error.filename2} exists and is no link; it is left as it is. 文件已存在且不是链接，未改动。\n")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,10 @@ _COMMAND = TypeAdapter(Command)
 def canonical(message: dict[str, Any]) -> bytes:
     """Return the bytes that are signed: JSON, keys sorted, no spaces, UTF-8, without `signature`."""
     unsigned = {key: value for key, value in message.items() if key != "signature"}
-    return _DOMAIN + json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return (
+        _DOMAIN
+        + json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    )
 
 
 def sign_command(command: Command, key: Ed25519PrivateKey) -> bytes:

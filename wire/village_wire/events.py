@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from uuid import UUID
 
 from village_wire.clocks import Instant
 from village_wire.ids import DeviceId, HexId

@@ -83,5 +83,3 @@ def decode_message(model: type[_M], payload: bytes) -> _M:
         return model.model_validate_json(payload)
     except ValidationError as error:
         raise InvalidMessage(first_problem(error)) from None
-
-

@@ -57,14 +57,17 @@ class BrokerAddress:
 
     @property
     def host(self) -> str:
+        """Name or address of the broker."""
         return urlsplit(self.url).hostname or ""
 
     @property
     def port(self) -> int:
+        """TCP port, by default 1883 or, with TLS, 8883."""
         return urlsplit(self.url).port or (8883 if self.secure else 1883)
 
     @property
     def secure(self) -> bool:
+        """Whether the connection is encrypted."""
         return urlsplit(self.url).scheme == "mqtts"
 
     def check(self) -> None:
@@ -135,7 +138,9 @@ class Connection:
 
     async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Subscribe to all; raises `SessionError` if the broker refuses one."""
-        wanted = [(s.topic_filter, SubscribeOptions(qos=s.qos, retainHandling=0 if s.retained else 2)) for s in subscriptions]
+        wanted = [
+            (s.topic_filter, SubscribeOptions(qos=s.qos, retainHandling=0 if s.retained else 2)) for s in subscriptions
+        ]
         codes = await self._answer(self._client.subscribe(wanted))
         for subscription, code in zip(subscriptions, cast("list[ReasonCode]", codes), strict=True):
             if code.value >= 128:
@@ -143,7 +148,11 @@ class Connection:
 
     async def publish(self, message: Publication) -> None:
         """Send a message and wait for the broker's answer (QoS 1); raises `SessionError`."""
-        properties = _publish_properties(message) if message.expiry is not None or message.content_type or message.response_topic else None
+        properties = (
+            _publish_properties(message)
+            if message.expiry is not None or message.content_type or message.response_topic
+            else None
+        )
         call = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
         if message.qos == 0:
             try:
@@ -164,9 +173,10 @@ class Connection:
         except aiomqtt.MqttError as error:
             raise SessionError(f"the connection ended: {error.__cause__ or error}") from None
         finally:
-            self._lose()
+            self.close_waits()
 
-    def _lose(self) -> None:
+    def close_waits(self) -> None:
+        """Wake all who wait for an answer of the broker: there will be none."""
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -204,7 +214,7 @@ async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
         password=address.password,
         logger=logging.getLogger(f"{__name__}.mqtt"),
         identifier=settings.client_id,
-        queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: waiting),
+        queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda **_: waiting),
         protocol=aiomqtt.ProtocolVersion.V5,
         will=_will(settings.will),
         timeout=ANSWER_SECONDS,
@@ -226,7 +236,7 @@ async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
     try:
         yield connection
     finally:
-        connection._lose()
+        connection.close_waits()
         try:
             await client.__aexit__(None, None, None)
         except aiomqtt.MqttError as error:
@@ -236,7 +246,9 @@ async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
 class Session:
     """Keeps a connection alive. Give it to the program's `TaskGroup` by `run`."""
 
-    def __init__(self, settings: SessionSettings, subscriptions: Sequence[Subscription], on_message: Callable[[Received], None]) -> None:
+    def __init__(
+        self, settings: SessionSettings, subscriptions: Sequence[Subscription], on_message: Callable[[Received], None]
+    ) -> None:
         """`on_message` must neither block nor raise."""
         self._settings = settings
         self._subscriptions = subscriptions

@@ -16,14 +16,26 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Plug the serial adapter in, or correct `port` in the agent's configuration.",
         "请插好串口适配器，或修改代理配置中的 port。",
     ),
-    "line_closed": ("Check the USB adapter and its cable; the agent reconnects by itself.", "请检查 USB 适配器和线缆；代理会自动重连。"),
+    "line_closed": (
+        "Check the USB adapter and its cable; the agent reconnects by itself.",
+        "请检查 USB 适配器和线缆；代理会自动重连。",
+    ),
     "no_permission": (
         "Add the agent's user to the group of the device file (usually dialout or audio).",
         "请把代理用户加入设备文件所属的组（通常是 dialout 或 audio）。",
     ),
-    "no_answer": ("Check power, wiring (A/B swapped?), address and baud rate.", "请检查电源、接线（A/B 是否接反）、地址和波特率。"),
-    "noise": ("Check the cable's shield, ground and length; look for a second sender.", "请检查线缆屏蔽、接地和长度，以及是否有另一个发送端。"),
-    "rejected": ("The device refused the request; compare its settings with the configuration.", "设备拒绝了请求；请核对设备设置与配置。"),
+    "no_answer": (
+        "Check power, wiring (A/B swapped?), address and baud rate.",
+        "请检查电源、接线（A/B 是否接反）、地址和波特率。",
+    ),
+    "noise": (
+        "Check the cable's shield, ground and length; look for a second sender.",
+        "请检查线缆屏蔽、接地和长度，以及是否有另一个发送端。",
+    ),
+    "rejected": (
+        "The device refused the request; compare its settings with the configuration.",
+        "设备拒绝了请求；请核对设备设置与配置。",
+    ),
     "wrong_key": (
         "The reader has another secure channel key (SCBK): enter its key, or put the reader into install mode on site.",
         "读卡器的安全通道密钥 (SCBK) 不同：请填写正确密钥，或在现场将其置于安装模式。",
@@ -31,23 +43,56 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     "tamper": ("Somebody opened the housing: look on site.", "外壳被打开：请到现场查看。"),
     "power_fault": ("Check the device's power supply and battery.", "请检查设备电源和电池。"),
     "program_missing": ("Install the program named in the evidence.", "请安装证据栏中提到的程序。"),
-    "program_failed": ("Read the evidence; test the sound card or camera by hand.", "请查看证据栏；手动测试声卡或摄像机。"),
+    "program_failed": (
+        "Read the evidence; test the sound card or camera by hand.",
+        "请查看证据栏；手动测试声卡或摄像机。",
+    ),
     "unreachable": ("Check address, network cable and power of the device.", "请检查设备的地址、网线和电源。"),
-    "unauthorised": ("Correct user name and password in the agent's configuration.", "请修改代理配置中的用户名和密码。"),
-    "no_packets": ("The stream is silent: restart the camera, check its network.", "视频流无数据：请重启摄像机并检查网络。"),
-    "no_key_frames": ("Packets come but no picture can start: set a key frame interval in the camera.", "有数据包但没有关键帧：请在摄像机中设置关键帧间隔。"),
-    "under_voltage": ("Use a stronger power supply (5 V, 3 A) and a short cable.", "请更换更强的电源（5 V，3 A）并使用短线缆。"),
+    "unauthorised": (
+        "Correct user name and password in the agent's configuration.",
+        "请修改代理配置中的用户名和密码。",
+    ),
+    "no_packets": (
+        "The stream is silent: restart the camera, check its network.",
+        "视频流无数据：请重启摄像机并检查网络。",
+    ),
+    "no_key_frames": (
+        "Packets come but no picture can start: set a key frame interval in the camera.",
+        "有数据包但没有关键帧：请在摄像机中设置关键帧间隔。",
+    ),
+    "under_voltage": (
+        "Use a stronger power supply (5 V, 3 A) and a short cable.",
+        "请更换更强的电源（5 V，3 A）并使用短线缆。",
+    ),
     "disk_full": ("Free space on the SD card or replace it by a larger one.", "请清理 SD 卡空间或更换更大的卡。"),
     "hot": ("Give the box shade and air.", "请为设备遮阳、通风。"),
-    "overloaded": ("Find the busy program with `top`; reboot the box if it stays so.", "请用 top 查找占用资源的程序；若持续如此请重启。"),
+    "overloaded": (
+        "Find the busy program with `top`; reboot the box if it stays so.",
+        "请用 top 查找占用资源的程序；若持续如此请重启。",
+    ),
     "broker_lost": ("Check the site's own MQTT broker.", "请检查现场的 MQTT 服务器。"),
-    "not_announced": ("The device has not announced itself: check its power and its own settings.", "设备尚未自我宣告：请检查其电源和设置。"),
-    "device_offline": ("The device reports itself offline: check its battery, power and radio link.", "设备报告离线：请检查电池、电源和无线连接。"),
+    "not_announced": (
+        "The device has not announced itself: check its power and its own settings.",
+        "设备尚未自我宣告：请检查其电源和设置。",
+    ),
+    "device_offline": (
+        "The device reports itself offline: check its battery, power and radio link.",
+        "设备报告离线：请检查电池、电源和无线连接。",
+    ),
     "misconfigured": ("Correct the configuration and restart the agent.", "请修改配置并重启代理。"),
-    "driver_failed": ("This is a fault of the program: send the agent's log to its makers.", "这是程序故障：请将代理日志发送给开发者。"),
+    "driver_failed": (
+        "This is a fault of the program: send the agent's log to its makers.",
+        "这是程序故障：请将代理日志发送给开发者。",
+    ),
     "agent_offline": ("Check the box's power and its 4G link.", "请检查设备电源和 4G 链路。"),
-    "never_seen": ("The agent has never connected: check broker address and network on the box.", "该代理从未连接：请检查设备上的服务器地址和网络。"),
-    "not_reported": ("The agent is connected but has not reported this device yet; wait a minute.", "代理已连接但尚未报告此设备；请等一分钟。"),
+    "never_seen": (
+        "The agent has never connected: check broker address and network on the box.",
+        "该代理从未连接：请检查设备上的服务器地址和网络。",
+    ),
+    "not_reported": (
+        "The agent is connected but has not reported this device yet; wait a minute.",
+        "代理已连接但尚未报告此设备；请等一分钟。",
+    ),
     "collector_lost": ("Check the collector's broker and store.", "请检查采集端的消息服务器和存储。"),
 }
 
