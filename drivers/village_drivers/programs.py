@@ -13,6 +13,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from village_drivers.kit import Misconfigured, NotConnected
 
@@ -45,12 +46,21 @@ def _find(name: str) -> str:
     found = shutil.which(name)
     if found is None and name == "ffmpeg":
         with suppress(ImportError, RuntimeError):
-            import imageio_ffmpeg
+            import imageio_ffmpeg  # type: ignore[import-untyped]
 
             found = imageio_ffmpeg.get_ffmpeg_exe()
     if found is None:
         raise Misconfigured("program_missing", f"{name} is not installed: {HOW_TO_INSTALL.get(name, 'install it')}")
     return found
+
+
+_Stream = TypeVar("_Stream")
+
+
+def _present(stream: _Stream | None) -> _Stream:
+    if stream is None:
+        raise ValueError("the child was started without this pipe")
+    return stream
 
 
 class Child:
@@ -65,8 +75,7 @@ class Child:
     @property
     def stdout(self) -> asyncio.StreamReader:
         """The child's output; only where it was started with `stdout=PIPE`."""
-        assert self.process.stdout is not None
-        return self.process.stdout
+        return _present(self.process.stdout)
 
     async def complaints(self) -> str:
         """Wait for the end of the child and return its last words on stderr in one line, cut to `EVIDENCE_CHARACTERS`."""
@@ -96,8 +105,7 @@ class Child:
             self._listener.cancel()
 
     async def _listen(self) -> None:
-        stream = self.process.stderr
-        assert stream is not None
+        stream = _present(self.process.stderr)
         while chunk := await stream.read(_CHUNK):
             self._tail = (self._tail + chunk)[-STDERR_TAIL_BYTES:]
 
@@ -118,16 +126,22 @@ async def child(
     path = await find_program(name)
     try:
         process = await asyncio.create_subprocess_exec(
-            path, *arguments, stdin=PIPE if feed else stdin, stdout=stdout, stderr=PIPE, limit=limit, start_new_session=True
+            path,
+            *arguments,
+            stdin=PIPE if feed else stdin,
+            stdout=stdout,
+            stderr=PIPE,
+            limit=limit,
+            start_new_session=True,
         )
     except OSError as error:
         raise NotConnected("program_failed", f"{name} does not start: {error}") from error
     running = Child(name, process)
     try:
         if feed:
-            assert process.stdin is not None
-            process.stdin.write(feed)
-            process.stdin.close()
+            stdin_writer = _present(process.stdin)
+            stdin_writer.write(feed)
+            stdin_writer.close()
         yield running
     finally:
         await running.kill()
