@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import termios
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +29,7 @@ class SerialLine:
     def __init__(self, port: serial.Serial, path: str) -> None:
         self._port = port
         self._fd: int = port.fileno()
-        self._waiting: set[asyncio.Event] = set()
+        self._waiting: dict[asyncio.Event, Callable[[int], bool]] = {}
         self.path = path
         # pyserial sets VMIN to 0, with which an idle line and a line that is gone both read as nothing.
         attributes = termios.tcgetattr(self._fd)
@@ -51,7 +52,7 @@ class SerialLine:
             if port is not None:
                 port.close()
             raise _explain(path, _number(error), str(error)) from None
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise Misconfigured("misconfigured", f"{path}: {error}") from None
 
     async def read(self, limit: int = MAX_READ) -> bytes:
@@ -107,11 +108,13 @@ class SerialLine:
 
     def close(self) -> None:
         """Close the line; a task that waits in `read` or `write` gets `NotConnected`. Closing twice is harmless."""
-        # The number may be given to another file at once.
+        # The number may be given to another file at once, so nothing may go on using it.
+        for ready, forget in self._waiting.items():
+            forget(self._fd)
+            ready.set()
+        self._waiting.clear()
         self._fd = -1
         self._port.close()
-        for ready in self._waiting:
-            ready.set()
 
     def __enter__(self) -> Self:
         return self
@@ -125,14 +128,13 @@ class SerialLine:
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
         add, remove = (loop.add_reader, loop.remove_reader) if reading else (loop.add_writer, loop.remove_writer)
-        fd = self._fd
-        add(fd, ready.set)
-        self._waiting.add(ready)
+        add(self._fd, ready.set)
+        self._waiting[ready] = remove
         try:
             await ready.wait()
         finally:
-            self._waiting.discard(ready)
-            remove(fd)
+            if self._waiting.pop(ready, None) is not None:
+                remove(self._fd)
 
 
 def _number(error: OSError | termios.error) -> int | None:

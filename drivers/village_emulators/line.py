@@ -122,7 +122,9 @@ def main() -> None:
     try:
         asyncio.run(_serve(options.a, options.b))
     except FileExistsError as error:
-        parser.exit(1, f"{error.filename2} exists and is no link; it is left as it is. 文件已存在且不是链接，未改动。\n")
+        parser.exit(
+            1, f"{error.filename2} exists and is no link; it is left as it is. 文件已存在且不是链接，未改动。\n"
+        )
 
 
 if __name__ == "__main__":
