@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from village_wire.events import Event
 from village_wire.points import Value
@@ -14,6 +14,15 @@ from village_wire.presence import AgentStatus, Inventory
 
 class StoreUnavailable(Exception):
     """The store can't take or give data now; the text names the store and what to do. Nothing was acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps the collector from taking data in, since when; the text says what to do."""
+
+    part: Literal["broker", "store"]
+    since: datetime
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
