@@ -1,0 +1,143 @@
+"""The bytes of every message, frozen: a change here breaks agents that are already in villages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from village_wire.commands import (
+    Arguments,
+    Command,
+    Indicate,
+    Say,
+    Snapshot,
+    Stop,
+    SwitchTo,
+    Target,
+    Unlock,
+    read_command,
+    sign_command,
+)
+from village_wire.events import (
+    AgentStarted,
+    Alarm,
+    ButtonPressed,
+    CommandResult,
+    DoorAccess,
+    DoorUnlocked,
+    Event,
+    EventData,
+    Receipt,
+    StateChanged,
+    decode_events,
+    encode_events,
+)
+from village_wire.points import encode_point
+from village_wire.presence import (
+    Ack,
+    AgentStatus,
+    DeviceEntry,
+    Inventory,
+    RefusedBatch,
+    decode_message,
+    encode_message,
+)
+
+GOLDEN = Path(__file__).parent / "golden"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+TIME = datetime(2026, 11, 24, 1, 2, 3, 456789, tzinfo=UTC)
+ID = UUID("01a20d03-e33d-7aba-a831-e986e5e7f26d")
+SESSION = "0123456789abcdef0123456789abcdef"
+
+EVENTS: dict[str, EventData] = {
+    "state_changed": StateChanged(
+        status="down", code="no_answer", evidence="no answer for 12 s", since=TIME, session=SESSION
+    ),
+    "door_access": DoorAccess(credential="26:00123456", outcome="granted", reason="listed", door="gate"),
+    "door_unlocked": DoorUnlocked(seconds=5, by="command", command=ID),
+    "alarm": Alarm(code="tamper", active=True, evidence="housing open"),
+    "button_pressed": ButtonPressed(action="single"),
+    "receipt": Receipt(broadcast=ID, stage="finished", evidence="busy 4.2 s, then idle"),
+    "command_result": CommandResult(command=ID, outcome="done", result={"bytes": 1234}),
+    "agent_started": AgentStarted(session=SESSION, version="0.1.0"),
+}
+
+ARGUMENTS: dict[str, tuple[Target, Arguments]] = {
+    "say": (Target(area="330110101205-g03"), Say(text="请注意，河水上涨。Please move uphill.", volume=80)),
+    "stop": (Target(agent="lin-1"), Stop()),
+    "unlock": (Target(agent="lin-1", device="gate"), Unlock(seconds=5)),
+    "switch": (Target(agent="lin-1", device="amplifier"), SwitchTo(on=True)),
+    "snapshot": (
+        Target(agent="lin-1", device="square"),
+        Snapshot(upload_url="http://127.0.0.1:8480/api/v1/uploads/x", upload_token="one-time"),
+    ),
+    "indicate": (Target(agent="lin-1", device="gate"), Indicate(colour="amber")),
+}
+
+MESSAGES = {
+    "status": AgentStatus(online=True, session=SESSION, version="0.1.0", since=TIME),
+    "inventory": Inventory(
+        agent="lin-1",
+        area="330110101205",
+        config_version="abc123",
+        devices=(DeviceEntry(id="gate", driver="osdp", kind="door_reader", abilities=("door",), name="祠堂大门"),),
+    ),
+    "ack": Ack(stored=(SESSION,), refused=(RefusedBatch(batch="f" * 32, reason="not a line of agent lin-1"),)),
+}
+
+
+def check(name: str, produced: bytes) -> None:
+    assert produced == (GOLDEN / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", sorted(EVENTS))
+def test_event(kind: str) -> None:
+    event = Event(id=ID, time=TIME, device="gate", data=EVENTS[kind])
+    payload = encode_events([event])
+    check(f"event-{kind}.json", payload)
+    assert decode_events(payload) == [event]
+
+
+@pytest.mark.parametrize("kind", sorted(ARGUMENTS))
+def test_command(kind: str) -> None:
+    target, arguments = ARGUMENTS[kind]
+    command = Command(
+        id=ID,
+        target=target,
+        arguments=arguments,
+        issuer="陈站长",
+        issued=TIME,
+        expires=TIME + timedelta(seconds=60),
+    )
+    payload = sign_command(command, KEY)
+    check(f"command-{kind}.json", payload)
+    assert read_command(payload, KEY.public_key()) == command
+
+
+@pytest.mark.parametrize("name", sorted(MESSAGES))
+def test_message(name: str) -> None:
+    message = MESSAGES[name]
+    payload = encode_message(message)
+    check(f"{name}.json", payload)
+    assert decode_message(type(message), payload) == message
+
+
+def test_lines() -> None:
+    lines = b"\n".join(
+        (
+            encode_point("host", "lin-1", "box", {"cpu_percent": 12.5, "uptime_s": 3}, 1_795_482_123_456_789_000),
+            encode_point("reader", "lin-1", "gate", {"online": True, "tamper": False}, 1_795_482_123_456_789_001),
+            encode_point("agent", "lin-1", "lin-1", {"lost": 0, "outbox_bytes": 4096}, 1_795_482_123_456_789_002),
+        )
+    )
+    check("telemetry.lines", lines)
+
+
+def test_every_kind_is_frozen() -> None:
+    names = {path.name for path in GOLDEN.iterdir()}
+    expected = {f"event-{kind}.json" for kind in EVENTS} | {f"command-{kind}.json" for kind in ARGUMENTS}
+    assert names == expected | {f"{name}.json" for name in MESSAGES} | {"telemetry.lines"}

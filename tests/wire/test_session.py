@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.peers import free_port
+from tests.peers.mosquitto import Mosquitto
+from village_wire.session import (
+    BrokerAddress,
+    Connection,
+    NotAuthorised,
+    Publication,
+    Received,
+    Session,
+    SessionError,
+    SessionSettings,
+    Subscription,
+    connect,
+)
+
+
+@pytest_asyncio.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    async with Mosquitto(tmp_path) as mosquitto:
+        yield mosquitto
+
+
+def settings(broker: Mosquitto, client_id: str, *, expiry: int = 0, will: Publication | None = None) -> SessionSettings:
+    return SessionSettings(BrokerAddress(broker.url), client_id, expiry=expiry, will=will)
+
+
+async def first(connection: Connection) -> Received:
+    async with asyncio.timeout(10):
+        async for message in connection.messages():
+            return message
+    raise AssertionError("unreachable")
+
+
+class Listener:
+    """A session that collects what it hears."""
+
+    def __init__(self, broker: Mosquitto, client_id: str, topic_filter: str) -> None:
+        self.heard: asyncio.Queue[Received] = asyncio.Queue()
+        self.connections = 0
+        self.session = Session(
+            settings(broker, client_id, expiry=300), [Subscription(topic_filter)], self.heard.put_nowait
+        )
+
+    async def connected(self) -> None:
+        self.connections += 1
+
+    async def next(self) -> Received:
+        async with asyncio.timeout(10):
+            return await self.heard.get()
+
+
+async def test_properties_arrive(broker: Mosquitto) -> None:
+    message = Publication("t", b"x", expiry=60, content_type="c", response_topic="r", correlation=b"id")
+    async with connect(settings(broker, "a")) as connection:
+        await connection.subscribe([Subscription("t")])
+        await connection.publish(message)
+        assert await first(connection) == Received("t", b"x", False, "c", "r", b"id")
+
+
+async def test_a_will_is_published_for_the_dead(broker: Mosquitto) -> None:
+    will = Publication("status", b"offline", retain=True)
+    async with connect(settings(broker, "watcher")) as watcher:
+        await watcher.subscribe([Subscription("status")])
+        dying = asyncio.create_task(_hold(settings(broker, "dying", will=will)))
+        await asyncio.sleep(0)
+        # A second connection with the same client id takes the session over, and the broker sends the will of the first.
+        async with asyncio.timeout(10):
+            while not dying.done():
+                try:
+                    async with connect(settings(broker, "dying")) as successor:
+                        await successor.publish(Publication("other", b""))
+                except SessionError:
+                    pass
+                await asyncio.sleep(0.05)
+        assert (await first(watcher)).payload == b"offline"
+        with pytest.raises(SessionError):
+            await dying
+
+
+async def _hold(own: SessionSettings) -> None:
+    async with connect(own) as connection:
+        async for _ in connection.messages():
+            pass
+
+
+async def test_a_session_comes_back_by_itself(broker: Mosquitto) -> None:
+    listener = Listener(broker, "listener", "t/#")
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(listener.session.run(listener.connected))
+        async with asyncio.timeout(10):
+            await listener.session.wait_connected()
+        await listener.session.publish(Publication("t/1", b"before"))
+        assert (await listener.next()).payload == b"before"
+        await broker.kill()
+        async with asyncio.timeout(10):
+            while listener.session.connected:
+                await asyncio.sleep(0.01)
+        with pytest.raises(SessionError):
+            await listener.session.publish(Publication("t/1", b"lost"))
+        await broker.start()
+        async with asyncio.timeout(20):
+            await listener.session.wait_connected()
+            await listener.session.publish(Publication("t/1", b"after"))
+        assert (await listener.next()).payload == b"after"
+        assert listener.connections == 2
+        running.cancel()
+
+
+async def test_the_broker_keeps_messages_for_a_persistent_session(broker: Mosquitto) -> None:
+    own = settings(broker, "sleeper", expiry=300)
+    async with connect(own) as connection:
+        await connection.subscribe([Subscription("t")])
+    async with connect(settings(broker, "sender")) as sender:
+        await sender.publish(Publication("t", b"while you slept"))
+    async with connect(own) as connection:
+        assert (await first(connection)).payload == b"while you slept"
+
+
+async def test_a_waiting_publisher_learns_at_once_that_the_link_is_gone(broker: Mosquitto) -> None:
+    async with connect(settings(broker, "a")) as connection:
+        listening = asyncio.create_task(_drain(connection))
+        await connection.publish(Publication("t", b"x"))
+        kill = asyncio.create_task(broker.kill())
+        with pytest.raises(SessionError):
+            async with asyncio.timeout(5):
+                while True:
+                    await connection.publish(Publication("t", b"x"))
+        await kill
+        with pytest.raises(SessionError):
+            await listening
+
+
+async def _drain(connection: Connection) -> None:
+    async for _ in connection.messages():
+        pass
+
+
+async def test_nobody_there() -> None:
+    with pytest.raises(SessionError, match="refused"):
+        async with connect(SessionSettings(BrokerAddress(f"mqtt://127.0.0.1:{free_port()}"), "a")):
+            pass
+
+
+async def test_wrong_credentials(tmp_path: Path) -> None:
+    async with Mosquitto(tmp_path, "allow_anonymous false\n") as broker:
+        with pytest.raises(NotAuthorised):
+            async with connect(settings(broker, "a")):
+                pass
+
+
+@pytest.mark.parametrize("url", ["", "http://x", "mqtt://", "mqtt://u:p@h", "mqtt://h:x"])
+def test_bad_addresses(url: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        BrokerAddress(url).check()
+
+
+def test_a_password_is_never_shown() -> None:
+    assert "secret" not in repr(BrokerAddress("mqtt://h", "u", "secret"))
