@@ -12,6 +12,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     "works": ("", ""),
     "starting": ("Wait some seconds; the driver has just started.", "请稍候，驱动刚刚启动。"),
     "stopped": ("Start the agent again.", "请重新启动边缘代理。"),
+    "silenced": (
+        "Somebody stopped the announcement; repeat it if it is still needed.",
+        "播报已被人工停止；如仍需要请重新播报。",
+    ),
     "line_missing": (
         "Plug the serial adapter in, or correct `port` in the agent's configuration.",
         "请插好串口适配器，或修改代理配置中的 port。",
@@ -47,6 +51,9 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Read the evidence; test the sound card or camera by hand.",
         "请查看证据栏；手动测试声卡或摄像机。",
     ),
+    "interrupted": ("Somebody stopped it, or something more important was played.", "播放被人停止，或被更重要的广播打断。"),
+    "busy": ("The loudspeaker was sounding already: stop that first, or wait.", "音响正在播放：请先停止或稍候。"),
+    "unplayable": ("Convert the sound file to WAV or MP3 and send it again.", "请将音频文件转换为 WAV 或 MP3 后重新发送。"),
     "unreachable": ("Check address, network cable and power of the device.", "请检查设备的地址、网线和电源。"),
     "unauthorised": (
         "Correct user name and password in the agent's configuration.",
@@ -85,6 +92,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "这是程序故障：请将代理日志发送给开发者。",
     ),
     "agent_offline": ("Check the box's power and its 4G link.", "请检查设备电源和 4G 链路。"),
+    "agent_silent": (
+        "The broker says that the agent is connected, but nothing arrives: check the box, or restart its agent.",
+        "消息服务器显示代理在线，但没有收到任何数据：请检查设备或重启代理。",
+    ),
     "never_seen": (
         "The agent has never connected: check broker address and network on the box.",
         "该代理从未连接：请检查设备上的服务器地址和网络。",
