@@ -36,12 +36,12 @@ DRIVERS: Mapping[str, DriverType] = {
     "syn6288": DriverType("village_drivers.speech.syn6288:Syn6288", "SYN6288 speech chip", "SYN6288 语音芯片"),
     "xfs5152": DriverType("village_drivers.speech.xfs5152:Xfs5152", "XFS5152CE speech chip", "XFS5152CE 语音芯片"),
     "sound": DriverType(
-        "village_drivers.sound:Sound",
+        "village_drivers.sound.driver:Sound",
         "sound card, USB amplifier, PulseAudio or a WAV file",
         "声卡、USB 功放、PulseAudio 或 WAV 文件",
     ),
     "rtsp": DriverType(
-        "village_drivers.rtsp:RtspCamera", "any camera with an RTSP stream", "任何带 RTSP 视频流的摄像机"
+        "village_drivers.rtsp.driver:RtspCamera", "any camera with an RTSP stream", "任何带 RTSP 视频流的摄像机"
     ),
     "modbus": DriverType(
         "village_drivers.modbus.driver:ModbusBoard",

@@ -1,69 +1,72 @@
-"""Keeps what a driver reports, so that a test can wait for it."""
+"""A report that remembers, so that a test can wait for what a driver says."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from village_drivers.kit import BrokerPort, BrokerSettings, Driver, DriverEvent, Report
+from village_drivers.kit import Driver, DriverEvent
 from village_wire.points import Value, encode_point
 from village_wire.states import ADVICE, Status
 
 
-@dataclass
 class Recorder:
-    """A `Report` that refuses what the wire would refuse."""
+    """Keeps readings, events and states, checks them against the wire's tables, and lets a test wait for a condition."""
 
-    readings: list[Mapping[str, Value]] = field(default_factory=list)
-    states: list[tuple[Status, str, str]] = field(default_factory=list)
-    events: list[DriverEvent] = field(default_factory=list)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self) -> None:
+        self.readings: list[tuple[str, str, dict[str, Value]]] = []
+        self.events: list[tuple[str, DriverEvent]] = []
+        self.states: dict[str, tuple[Status, str, str]] = {}
+        self.changes = 0
+        self._heard = asyncio.Event()
 
     def reading(self, device: str, kind: str, fields: Mapping[str, Value]) -> None:
-        encode_point(kind, "agent-1", device, fields, 1)
-        self.readings.append(fields)
-        self._changed.set()
-
-    def state(self, device: str, status: Status, code: str, evidence: str) -> None:
-        assert code in ADVICE
-        self.states.append((status, code, evidence))
-        self._changed.set()
+        encode_point(kind, "a", device, fields, 1)
+        self.readings.append((device, kind, dict(fields)))
+        self._heard.set()
 
     def event(self, device: str, event: DriverEvent) -> None:
-        self.events.append(event)
-        self._changed.set()
+        self.events.append((device, event))
+        self._heard.set()
+
+    def state(self, device: str, status: Status, code: str, evidence: str) -> None:
+        assert code in ADVICE, code
+        self.states[device] = (status, code, evidence)
+        self._heard.set()
 
     def devices_changed(self) -> None:
-        self._changed.set()
+        self.changes += 1
+        self._heard.set()
 
-    async def until(self, condition: Callable[[Recorder], bool], seconds: float = 15) -> None:
-        """Wait until the condition holds."""
+    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+        """Wait until `condition` holds; it is judged again after everything that is heard."""
         async with asyncio.timeout(seconds):
-            while not condition(self):
-                self._changed.clear()
-                await self._changed.wait()
+            while not condition():
+                self._heard.clear()
+                await self._heard.wait()
 
-
-@dataclass
-class LentServices:
-    """`Services` for drivers that need no broker."""
-
-    state_dir: Path = Path("/nonexistent")
-
-    def connect_broker(self, settings: BrokerSettings) -> AbstractAsyncContextManager[BrokerPort]:
-        raise NotImplementedError
+    def status(self, device: str) -> str:
+        """Return `status code` of a device, as in `ok works`."""
+        return " ".join(self.states.get(device, ("unknown", "starting", ""))[:2])
 
 
 @asynccontextmanager
-async def running(driver: Driver, report: Report) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a driver for the length of the context and cancel it then; an error that it has raised comes out."""
-    task = asyncio.create_task(driver.run(report), name="driver under test")
+async def running(driver: Driver, report: Recorder) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a driver in a task that ends with the block; whatever it raises is left in the task."""
+    task = asyncio.create_task(driver.run(report), name="driver")
     try:
         yield task
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+
+
+class NoServices:
+    """Services for drivers that use none."""
+
+    state_dir = Path("/nonexistent")
+
+    def connect_broker(self, settings: object) -> object:
+        raise AssertionError("this driver has no broker")

@@ -1,0 +1,1 @@
+"""Modbus boards: relays, inputs and registers, over a serial line or TCP."""
