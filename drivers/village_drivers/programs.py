@@ -116,8 +116,8 @@ async def child(
 ) -> AsyncIterator[Child]:
     """Run a program for the length of the context; leaving it kills the child, in whatever way it is left.
 
-    `feed` goes to its stdin, which is then closed: the place for secrets, since arguments stand in the process list. It has
-    to fit a pipe's 64 KiB at once. `limit` bounds one line of `stdout`.
+    `feed` goes to its stdin, which is then closed: the place for secrets, since arguments stand in the process list.
+    `limit` bounds one line of `stdout`. Messages come in English, whatever the system's language.
 
     Raises:
         Misconfigured: `program_missing`.

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.drivers.recorder import LentServices, Recorder, running
+from tests.drivers.reports import LentServices, Recorder, running
 from village_drivers.abilities import abilities_of
 from village_drivers.host import Host, HostConfig
 from village_drivers.kit import Misconfigured

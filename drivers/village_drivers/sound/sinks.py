@@ -1,0 +1,188 @@
+"""Where sound goes: a sound card, PulseAudio, or a file that takes it as slowly as a loudspeaker would."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from village_drivers.kit import NotConnected
+from village_drivers.programs import Child, child
+from village_drivers.sound.output import Output
+from village_drivers.sound.pcm import BYTES_PER_SECOND, RATE, seconds
+from village_drivers.sound.wav_file import WavFile
+
+#: Sound that lies between us and the ear: the player's buffer and one page of pipe.
+_PLAYER_BUFFER_SECONDS = 0.2
+_PIPE_BYTES = 4096
+#: A card that takes nothing for so long is gone, even if its driver does not say so.
+_STALL_SECONDS = 5.0
+#: A file falls behind its schedule by a busy processor; more than this is a pause, not a delay to catch up.
+_LATE_SECONDS = 0.1
+
+
+class Sink(Protocol):
+    """Takes sound at the pace at which it is heard. A sink that is left without `finish` falls silent at once."""
+
+    @property
+    def heard_bytes(self) -> int:
+        """How much has sounded, as far as can be known."""
+
+    async def write(self, block: bytes) -> None:
+        """Take one block and return when there is room for the next. Raises `NotConnected` when the output is lost."""
+
+    async def finish(self) -> None:
+        """Return when the last sample has sounded. Raises `NotConnected` as `write`."""
+
+
+@asynccontextmanager
+async def open_sink(output: Output) -> AsyncIterator[Sink]:
+    """Open an output for one sound.
+
+    Raises:
+        Misconfigured: its program is missing, or its file is another's.
+        NotConnected: it can't be opened.
+    """
+    if output.kind == "file":
+        file = await asyncio.to_thread(WavFile, Path(output.target))
+        try:
+            yield _FileSink(file)
+        finally:
+            await asyncio.shield(asyncio.to_thread(file.close))
+        return
+    name, *arguments = player(output)
+    reading, writing = os.pipe()
+    pipe = _Pipe(writing)
+    try:
+        async with child(name, *arguments, stdin=reading) as running:
+            yield _PlayerSink(running, pipe, str(output))
+    finally:
+        os.close(reading)
+        pipe.close()
+
+
+def player(output: Output) -> tuple[str, ...]:
+    """Return the command that plays what comes on its stdin."""
+    if output.kind == "alsa":
+        microseconds = str(int(_PLAYER_BUFFER_SECONDS * 1e6))
+        return (
+            "aplay", "-q", "-D", output.target, "-t", "raw", "-f", "S16_LE", "-r", str(RATE), "-c", "1",
+            "--buffer-time", microseconds,
+        )  # fmt: skip
+    device = (f"--device={output.target}",) if output.target else ()
+    return (
+        "pacat", "--playback", *device, "--raw", "--format=s16le", f"--rate={RATE}", "--channels=1",
+        f"--latency-msec={int(_PLAYER_BUFFER_SECONDS * 1000)}", "--client-name=village-agent", "--stream-name=loudspeaker",
+    )  # fmt: skip
+
+
+class _Pipe:
+    """The writing end of a pipe that keeps little, so that little sounds on after a stop."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        # The default of 64 KiB would hide 0.7 s of sound.
+        fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        os.set_blocking(handle, False)
+
+    async def write(self, block: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self._handle, block)
+            except BlockingIOError:
+                await self._writable()
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = -1
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_writer(self._handle, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_writer(self._handle)
+
+
+class _PlayerSink:
+    def __init__(self, running: Child, pipe: _Pipe, output: str) -> None:
+        self._child = running
+        self._pipe = pipe
+        self._output = output
+        self._written = 0
+        self._started: float | None = None
+        self._finished = False
+
+    @property
+    def heard_bytes(self) -> int:
+        buffered = 0 if self._finished else int(_PLAYER_BUFFER_SECONDS * BYTES_PER_SECOND) + _PIPE_BYTES
+        return max(0, self._written - buffered)
+
+    async def write(self, block: bytes) -> None:
+        if self._started is None:
+            self._started = time.monotonic()
+        rest = memoryview(block)
+        try:
+            async with asyncio.timeout(_STALL_SECONDS):
+                while rest:
+                    size = await self._pipe.write(rest)
+                    rest = rest[size:]
+                    self._written += size
+        except BrokenPipeError:
+            raise await self._failure() from None
+        except TimeoutError:
+            raise self._stalled() from None
+
+    async def finish(self) -> None:
+        self._pipe.close()
+        try:
+            async with asyncio.timeout(_STALL_SECONDS):
+                if await self._child.ended() != 0:
+                    raise await self._failure()
+        except TimeoutError:
+            raise self._stalled() from None
+        self._finished = True
+        wanted, taken = seconds(self._written), time.monotonic() - (self._started or 0)
+        if wanted > 2 and taken < wanted / 2:
+            # ALSA's null device, for example: nothing sounded.
+            raise NotConnected(
+                "program_failed", f"{self._output} took {wanted:.1f} s of sound in {taken:.1f} s: no real loudspeaker"
+            )
+
+    async def _failure(self) -> NotConnected:
+        return NotConnected("program_failed", f"{self._output}: {await self._child.complaints() or 'the player ended'}")
+
+    def _stalled(self) -> NotConnected:
+        return NotConnected("program_failed", f"{self._output} took no sound for {_STALL_SECONDS:g} s")
+
+
+class _FileSink:
+    def __init__(self, file: WavFile) -> None:
+        self._file = file
+        self._written = 0
+        self._due: float | None = None
+
+    @property
+    def heard_bytes(self) -> int:
+        return self._written
+
+    async def write(self, block: bytes) -> None:
+        now = time.monotonic()
+        if self._due is None or now - self._due > _LATE_SECONDS:
+            self._due = now
+        await asyncio.sleep(self._due - now)
+        await asyncio.to_thread(self._file.append, block)
+        self._written += len(block)
+        self._due += seconds(len(block))
+
+    async def finish(self) -> None:
+        if self._due is not None:
+            await asyncio.sleep(self._due - time.monotonic())
