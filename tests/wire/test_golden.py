@@ -78,7 +78,7 @@ ARGUMENTS: dict[str, tuple[Target, Arguments]] = {
     "indicate": (Target(agent="lin-1", device="gate"), Indicate(colour="amber")),
 }
 
-MESSAGES = {
+MESSAGES: dict[str, AgentStatus | Inventory | Ack] = {
     "status": AgentStatus(online=True, session=SESSION, version="0.1.0", since=TIME),
     "inventory": Inventory(
         agent="lin-1",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,10 +47,8 @@ def test_refuses(text: str) -> None:
 
 @given(st.text(max_size=100))
 def test_any_text_is_a_topic_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(InvalidTopic):
         assert str(parse_topic(text)) == text
-    except InvalidTopic:
-        pass
 
 
 def test_an_agent_hears_its_area_and_all_above() -> None:

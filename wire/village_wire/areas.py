@@ -73,6 +73,11 @@ def contains(outer: str, inner: str) -> bool:
     return outer in chain(inner)
 
 
+def prefix(code: str) -> str:
+    """Return the text with which exactly the codes of this area and of those below it begin (for searches)."""
+    return code if "-" in code else code[: _width(code)]
+
+
 def _width(digits: str) -> int:
     used = len(digits[:12].rstrip("0"))
     return next((width for _, width in _WIDTHS if used <= width), 12) if used else 0
