@@ -67,7 +67,7 @@ class Ack(_Model):
     refused: tuple[RefusedBatch, ...] = ()
 
 
-_M = TypeVar("_M", bound=AgentStatus | Inventory | Ack)
+_M = TypeVar("_M", AgentStatus, Inventory, Ack)
 
 
 def encode_message(message: AgentStatus | Inventory | Ack) -> bytes:
