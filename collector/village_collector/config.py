@@ -1,0 +1,242 @@
+"""The collector's configuration (TOML). Every key has a default, so that it runs without a file."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from village_wire.session import BrokerAddress
+from village_wire.settings import InvalidSettings, Problem, load_toml
+
+#: Passwords and tokens are far shorter; a longer file is the wrong file.
+MAX_SECRET_BYTES = 4096
+EMBEDDED = "embedded"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_S = TypeVar("_S", bound=_Section)
+
+
+class CollectorSection(_Section):
+    """Table `[collector]`."""
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(os.environ.get("STATE_DIRECTORY") or "village-collector-data"),
+        description="Folder of the collector's data and keys. 采集端数据和密钥所在的文件夹。",
+        examples=["/var/lib/village-collector"],
+    )
+
+
+class BrokerSection(_Section):
+    """Table `[broker]`."""
+
+    url: str = Field(
+        EMBEDDED,
+        description='"embedded" starts a broker on this machine\'s loopback; otherwise the address of an MQTT 5 broker.'
+        ' "embedded" 表示在本机回环地址上启动内置服务器；否则填写 MQTT 5 服务器地址。',
+        examples=["embedded", "mqtts://broker.example.cn"],
+    )
+    port: Port = Field(
+        1883,
+        description="Port of the embedded broker; 0 takes a free one. 内置服务器的端口；0 表示自动选择。",
+        examples=[1883],
+    )
+    username: str | None = Field(None, description="User name at the broker. 服务器用户名。", examples=["collector"])
+    password_file: Path | None = Field(
+        None, description="File with the password. 存放密码的文件。", examples=["/etc/village/broker-password"]
+    )
+    ca_file: Path | None = Field(
+        None, description="Certificates to trust (PEM). 受信任的证书 (PEM)。", examples=["/etc/village/ca.pem"]
+    )
+    certificate_file: Path | None = Field(
+        None,
+        description="This collector's certificate (PEM). 本采集端的证书 (PEM)。",
+        examples=["/etc/village/collector.pem"],
+    )
+    key_file: Path | None = Field(
+        None,
+        description="Private key of that certificate (PEM). 该证书的私钥 (PEM)。",
+        examples=["/etc/village/collector.key"],
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_broker(cls, url: str) -> str:
+        if url != EMBEDDED:
+            BrokerAddress(url).check()
+        return url
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs username")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together")
+        if self.url == EMBEDDED and (
+            self.username is not None or self.ca_file is not None or self.certificate_file is not None
+        ):
+            raise ValueError(
+                "the embedded broker takes neither password nor certificates: it is reachable on this machine only"
+            )
+        return self
+
+
+class TelemetrySection(_Section):
+    """Table `[telemetry]`."""
+
+    store: Literal["sqlite", "influx"] = Field(
+        "sqlite",
+        description="Where readings are kept: a file of the collector, or InfluxDB 2. 读数存放位置：本地文件或 InfluxDB 2。",
+        examples=["influx"],
+    )
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
+        365,
+        description="SQLite: older readings are deleted (InfluxDB: set the bucket's own retention). 旧读数的保留天数（InfluxDB 请在存储桶上设置）。",
+        examples=[365],
+    )
+    url: str = Field("", description="Address of InfluxDB. InfluxDB 地址。", examples=["http://127.0.0.1:8086"])
+    organisation: str = Field("", description="Organisation in InfluxDB. InfluxDB 组织。", examples=["village"])
+    bucket: str = Field(
+        "", description="Bucket in InfluxDB; it must exist. InfluxDB 存储桶（须已存在）。", examples=["telemetry"]
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File with a token that may read and write the bucket. 存放令牌的文件（须可读写该存储桶）。",
+        examples=["/etc/village/influx-token"],
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.store == "influx":
+            absent = [key for key in ("url", "organisation", "bucket", "token_file") if not getattr(self, key)]
+            if absent:
+                raise ValueError(f'store = "influx" also needs {", ".join(absent)}')
+            parts = urlsplit(self.url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("url is that of InfluxDB, as http://127.0.0.1:8086")
+            if parts.username or parts.password:
+                raise ValueError("url takes no user name and password; the token has a file of its own")
+        return self
+
+
+class ControlSection(_Section):
+    """Table `[control]`."""
+
+    url: str = Field(
+        "",
+        description="SQLAlchemy URL of the control database; empty: SQLite in data_dir. 控制数据库的 SQLAlchemy URL；留空则用 data_dir 中的 SQLite。",
+        examples=["postgresql+psycopg:///village"],
+        repr=False,
+    )
+
+
+class ApiSection(_Section):
+    """Table `[api]`."""
+
+    host: str = Field(
+        "127.0.0.1",
+        description="Loopback address that the HTTP API listens on. HTTP 接口监听的回环地址。",
+        examples=["127.0.0.1", "::1"],
+    )
+    port: Port = Field(
+        8480, description="Port of the HTTP API; 0 takes a free one. HTTP 接口端口；0 表示自动选择。", examples=[8480]
+    )
+    public_url: str = Field(
+        "",
+        description="How agents reach the API for uploads, if not by host and port. 代理上传图片时使用的接口地址（默认由 host 和 port 组成）。",
+        examples=["https://collector.example.cn"],
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        try:
+            if ipaddress.ip_address(host).is_loopback:
+                return host
+        except ValueError:
+            pass
+        raise ValueError(
+            "the API listens on this machine's loopback only (127.0.0.1 or ::1), because it asks nobody for a password;"
+            " reach it from elsewhere through an SSH tunnel or a proxy that authenticates"
+        )
+
+    @field_validator("public_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if url and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+            raise ValueError("a URL that starts with http:// or https://")
+        return url.rstrip("/")
+
+
+class Settings(_Section):
+    """The whole configuration."""
+
+    collector: CollectorSection = Field(default_factory=CollectorSection)
+    broker: BrokerSection = Field(default_factory=BrokerSection)
+    telemetry: TelemetrySection = Field(default_factory=TelemetrySection)
+    control: ControlSection = Field(default_factory=ControlSection)
+    api: ApiSection = Field(default_factory=ApiSection)
+
+
+def load_settings(path: Path | None, data_dir: Path | None = None) -> Settings:
+    """Return the settings of a file, or the defaults. Relative paths count from the file's folder, `data_dir` from the working folder.
+
+    Raises:
+        InvalidSettings: with file, line, key and reason.
+    """
+    folder = Path.cwd() if path is None else path.absolute().parent
+    settings = Settings() if path is None else load_toml(path, Settings)
+    collector = (
+        CollectorSection(data_dir=data_dir.absolute()) if data_dir is not None else _placed(settings.collector, folder)
+    )
+    return settings.model_copy(
+        update={
+            "collector": collector,
+            "broker": _placed(settings.broker, folder),
+            "telemetry": _placed(settings.telemetry, folder),
+        }
+    )
+
+
+def broker_address(broker: BrokerSection, url: str) -> BrokerAddress:
+    """Return where the broker is, with the password read from its file; `url` is that of the started one when it is embedded.
+
+    Raises:
+        InvalidSettings: the file can't be read.
+    """
+    password = read_secret(broker.password_file, "broker.password_file") if broker.password_file else None
+    return BrokerAddress(url, broker.username, password, broker.ca_file, broker.certificate_file, broker.key_file)
+
+
+def read_secret(path: Path, key: str) -> str:
+    """Return the secret in a file, without the line end; `key` names the setting in the error.
+
+    Raises:
+        InvalidSettings: the file can't be read, is empty or too long.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+        secret = content.decode().strip()
+    except OSError as error:
+        raise InvalidSettings(path, [Problem(0, key, error.strerror or str(error))]) from None
+    except UnicodeDecodeError:
+        raise InvalidSettings(path, [Problem(0, key, "not UTF-8 text")]) from None
+    if not secret or len(content) > MAX_SECRET_BYTES or "\n" in secret:
+        raise InvalidSettings(path, [Problem(0, key, "the file must hold the secret on one line and nothing else")])
+    return secret
+
+
+def _placed(section: _S, folder: Path) -> _S:
+    paths = {name: folder / value for name, value in section if isinstance(value, Path)}
+    return section.model_copy(update=paths)
