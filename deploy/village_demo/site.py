@@ -1,0 +1,221 @@
+"""The demo's village: what runs, with which configuration, on which lines and ports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from iotcore import Broker
+
+from village_demo.programs import Program
+
+TOWNSHIP = "330110101000"
+LIN, SHAN = "330110101205", "330110101206"
+GOOD_CARD, BAD_CARD = "00123456", "00abcdef"
+#: Emulated speech chips speak this many times faster than real ones, so that a round takes a minute.
+_SPEED = "4"
+
+
+@dataclass
+class Village:
+    """Everything that runs. `start` brings it up, `stop` takes it down in order."""
+
+    folder: Path
+    collector: Program = field(init=False)
+    agents: dict[str, Program] = field(init=False)
+    emulators: dict[str, Program] = field(init=False)
+    lines: dict[str, Program] = field(init=False)
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("log", "lines", "collector", "lin", "shan"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._scbk = secrets.token_hex(16)
+        self._camera_port, self._site_port = free_port(), free_port()
+        self._broker_port, self._api_port = free_port(), free_port()
+        self.collector = self._program(
+            "collector", "village_collector.cli", "run", "--config", self._path("collector.toml")
+        )
+        self.lines = {name: self._line(name) for name in ("syn6288", "xfs5152", "osdp", "modbus")}
+        self.emulators = {
+            "syn6288": self._emulator("syn6288", self._far("syn6288"), "--speed", _SPEED),
+            "xfs5152": self._emulator("xfs5152", self._far("xfs5152"), "--speed", _SPEED),
+            "osdp_reader": self._emulator(
+                "osdp_reader", self._far("osdp"), "--address", "1", "--address", "2", "--scbk", self._scbk
+            ),
+            "modbus_board": self._emulator("modbus_board", self._far("modbus")),
+            "camera": self._emulator("camera", "--port", str(self._camera_port), "--path", "/square"),
+            "mqtt_devices": self._emulator("mqtt_devices", "--broker", f"mqtt://127.0.0.1:{self._site_port}"),
+        }
+        self.agents = {name: self._agent(name) for name in ("lin", "shan")}
+
+    @property
+    def broadcast_file(self) -> Path:
+        """What the sound loudspeaker played."""
+        return self.folder / "shan" / "broadcast.wav"
+
+    async def start(self) -> None:
+        """Start all; raises `TimeoutError` when the collector does not answer in time."""
+        self.url = f"http://127.0.0.1:{self._api_port}"
+        await asyncio.to_thread(self._write_collector_config)
+        await self.collector.start()
+        for line in self.lines.values():
+            await line.start()
+        await self.answers(self.collector)
+        key = (self.folder / "collector" / "command_key.pub").read_text().strip()
+        self._write_agent_configs(key)
+        async with asyncio.timeout(20):
+            while not all(Path(self._far(name)).exists() for name in self.lines):
+                await asyncio.sleep(0.05)
+        for program in (*self.emulators.values(), *self.agents.values()):
+            await program.start()
+
+    async def answers(self, collector: Program) -> None:
+        """Wait until the collector's API answers; raises `TimeoutError`, or `RuntimeError` with its log if it ended."""
+        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    if (await client.get(f"{self.url}/api/v1/agents")).is_success:
+                        return
+                except httpx.TransportError:
+                    pass
+                if not collector.running:
+                    raise RuntimeError(f"the collector ended; see {collector.log}")
+                await asyncio.sleep(0.1)
+
+    async def stop(self) -> None:
+        """Stop all: agents first, so that they hand over what they have."""
+        for group in (self.agents, self.emulators, self.lines):
+            await asyncio.gather(*(program.stop() for program in group.values()))
+        await self.collector.stop()
+
+    @asynccontextmanager
+    async def site_broker(self) -> AsyncIterator[None]:
+        """Run the broker of the site's own MQTT devices."""
+        config = self.folder / "site-broker.toml"
+        config.write_text(_site_broker(self._site_port))
+        broker = Broker(config_path=str(config))
+        await asyncio.to_thread(broker.start)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(broker.stop)
+
+    def _path(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def _near(self, line: str) -> str:
+        return self._path(f"lines/{line}")
+
+    def _far(self, line: str) -> str:
+        return self._path(f"lines/{line}-device")
+
+    def _program(self, name: str, *arguments: str) -> Program:
+        return Program(name, arguments, self.folder / "log")
+
+    def _line(self, name: str) -> Program:
+        return self._program(f"line-{name}", "village_emulators.line", self._near(name), self._far(name))
+
+    def _emulator(self, name: str, *arguments: str) -> Program:
+        return self._program(name, f"village_emulators.{name}", *arguments)
+
+    def _agent(self, name: str) -> Program:
+        return self._program(f"agent-{name}", "village_agent.cli", "run", "--config", self._path(f"{name}.toml"))
+
+    def _write_collector_config(self) -> None:
+        _write(
+            self.folder / "collector.toml",
+            ("collector", {"data_dir": self._path("collector")}),
+            ("broker", {"url": "embedded", "port": self._broker_port}),
+            ("api", {"port": self._api_port}),
+        )
+
+    def _write_agent_configs(self, command_key: str) -> None:
+        scbk = self.folder / "lin" / "scbk"
+        scbk.touch(mode=0o600)
+        scbk.write_text(self._scbk)
+        collector = ("collector", {"broker": f"mqtt://127.0.0.1:{self._broker_port}", "command_key": command_key})
+        _write(
+            self.folder / "lin.toml",
+            ("agent", {"id": "lin", "area": LIN, "state_dir": self._path("lin")}),
+            collector,
+            ("[devices]", {"id": "box", "driver": "host", "interval_seconds": 5}),
+            (
+                "[devices]",
+                {"id": "square-speaker", "driver": "syn6288", "name": "广场喇叭", "port": self._near("syn6288")},
+            ),
+            ("[devices]", {"id": "door-bus", "driver": "osdp", "port": self._near("osdp")}),
+            ("[devices.readers]", {"id": "gate", "name": "祠堂大门", "address": 1, "scbk_file": str(scbk)}),
+            ("[devices.readers]", {"id": "clinic", "name": "卫生室", "address": 2, "scbk_file": str(scbk)}),
+            (
+                "[devices]",
+                {
+                    "id": "square",
+                    "driver": "rtsp",
+                    "name": "广场摄像机",
+                    "url": f"rtsp://127.0.0.1:{self._camera_port}/square",
+                    "interval_seconds": 10,
+                },
+            ),
+            ("[doors]", {"reader": "gate", "lock": "gate", "cards": [f"26:{GOOD_CARD}"], "unlock_seconds": 3}),
+        )
+        _write(
+            self.folder / "shan.toml",
+            ("agent", {"id": "shan", "area": SHAN, "state_dir": self._path("shan")}),
+            collector,
+            ("[devices]", {"id": "box", "driver": "host", "interval_seconds": 5}),
+            ("[devices]", {"id": "hill-speaker", "driver": "xfs5152", "port": self._near("xfs5152")}),
+            ("[devices]", {"id": "hall-speaker", "driver": "sound", "output": f"file:{self.broadcast_file}"}),
+            ("[devices]", {"id": "pump-board", "driver": "modbus", "port": self._near("modbus"), "unit": 1}),
+            ("[devices.relays]", {"id": "amplifier", "coil": 0}),
+            ("[devices.inputs]", {"id": "pump-door", "input": 0}),
+            ("[devices]", {"id": "zigbee", "driver": "mqtt", "url": f"mqtt://127.0.0.1:{self._site_port}"}),
+        )
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _write(path: Path, *tables: tuple[str, dict[str, Any]]) -> None:
+    # A JSON text, number or list of them is the same in TOML.
+    text = "".join(
+        f"[{name}{']' if name.startswith('[') else ''}]\n"
+        + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+        + "\n"
+        for name, values in tables
+    )
+    path.write_text(text)
+
+
+def _site_broker(port: int) -> str:
+    return f"""
+id = 0
+[router]
+id = 0
+max_connections = 100
+max_outgoing_packet_count = 200
+max_segment_size = 1048576
+max_segment_count = 4
+[v5.1]
+name = "site"
+listen = "127.0.0.1:{port}"
+next_connection_delay_ms = 1
+[v5.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 65536
+max_inflight_count = 100
+dynamic_filters = true
+"""
