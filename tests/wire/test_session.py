@@ -161,3 +161,23 @@ def test_bad_addresses(url: str) -> None:
 
 def test_a_password_is_never_shown() -> None:
     assert "secret" not in repr(BrokerAddress("mqtt://h", "u", "secret"))
+
+
+async def test_a_broker_that_never_answers_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("village_wire.session.ANSWER_SECONDS", 0.2)
+    gone = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(SessionError, match="timed out"):
+            async with connect(SessionSettings(BrokerAddress(f"mqtt://127.0.0.1:{port}"), "a")):
+                pass
+        async with asyncio.timeout(5):
+            await gone.wait()

@@ -224,14 +224,20 @@ async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
         tls_context=await asyncio.to_thread(_tls, address) if address.secure else None,
     )
     client.pending_calls_threshold = 1000
+    entered = False
     try:
         await client.__aenter__()
+        entered = True
     except MqttConnectError as error:
         if isinstance(error.rc, ReasonCode) and error.rc.value in _NOT_AUTHORISED:
             raise NotAuthorised(f"{address.url} refuses the credentials: {error.rc}") from None
         raise SessionError(f"{address.url} refuses the connection: {error}") from None
     except aiomqtt.MqttError as error:
         raise SessionError(f"{address.url}: {error}") from None
+    finally:
+        if not entered:
+            # aiomqtt leaves the socket and a task behind when a broker accepts the connection and never answers.
+            client._client.disconnect()  # noqa: SLF001
     connection = Connection(client, waiting)
     try:
         yield connection
