@@ -1,0 +1,197 @@
+"""Issuing commands and following their results."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, NotRequired
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
+
+from village_collector.api.common import CommandPath, Limit, answer
+from village_collector.api.deps import Deps, Provided
+from village_collector.api.problems import Problem
+from village_collector.commands import (
+    MAX_WAIT,
+    BadExpiry,
+    CommandReport,
+    NoSuchAbility,
+    NotSent,
+    TooManyWaiters,
+    UnknownTarget,
+    state_of,
+)
+from village_collector.stores.command_records import CommandRecord, ResultRecord
+from village_wire.commands import Arguments, Target
+
+router = APIRouter(tags=["commands"])
+
+
+class CommandRequest(BaseModel):
+    """What to do, where, for how long, and who wants it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: Target = Field(description="One agent, one device of an agent, or an area. 目标：代理、设备或区域。")
+    arguments: Arguments = Field(description="Kind and arguments. 命令类型及参数。")
+    expires_in: float = Field(
+        default=60.0, allow_inf_nan=False, description="Seconds until nobody carries it out. 有效期（秒）。"
+    )
+    issuer: str = Field(default="local", min_length=1, max_length=80, description="Who wants it. 下发人。")
+
+
+class Place(TypedDict):
+    """A device that is to answer."""
+
+    agent: str
+    device: str
+
+
+class ResultEntry(Place):
+    """The latest answer of a device."""
+
+    outcome: str
+    reason: str
+    result: dict[str, Any]
+    time: str
+
+
+class Counts(TypedDict):
+    """Numbers of devices: expected, those that answered, those whose answer is final."""
+
+    expected: int
+    answered: int
+    final: int
+
+
+class CommandEntry(TypedDict):
+    """A command as lists show it. `sent` is false when the broker did not confirm it; `problem` says why."""
+
+    id: str
+    issued: str
+    expires: str
+    issuer: str
+    target: dict[str, Any]
+    arguments: dict[str, Any]
+    state: str
+    sent: bool | None
+    problem: str
+    counts: Counts
+
+
+class CommandDocument(CommandEntry):
+    """`village.command/1`. `others` are answers of devices that were not in the inventory at the time of issue."""
+
+    schema: str
+    expected: list[Place]
+    results: list[ResultEntry]
+    others: NotRequired[list[ResultEntry]]
+
+
+class CommandsDocument(TypedDict):
+    """`village.commands/1`."""
+
+    schema: str
+    commands: list[CommandEntry]
+
+
+@router.post("/commands", status_code=202, response_model=CommandDocument, summary="Issue a command")
+async def issue(deps: Provided, request: CommandRequest) -> Response:
+    """Signed, stored, and sent once; it is carried out at most once and never after its expiry.
+
+    已签名、存储并只发送一次；最多执行一次，过期后绝不执行。
+    """
+    if request.arguments.kind == "snapshot":
+        raise Problem(422, "take pictures with POST /api/v1/cameras/{agent}/{device}/snapshot", "bad_request")
+    command = await issued(deps, request.target, request.arguments, request.issuer, request.expires_in)
+    return await _document(command, await deps.commands.report(command), 202)
+
+
+@router.get("/commands/{command}", response_model=CommandDocument, summary="One command with its results")
+async def command(
+    deps: Provided,
+    command: CommandPath,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT, allow_inf_nan=False, description="Wait so many seconds for news. 等待秒数。")
+    ] = 0.0,
+    seen: Annotated[int, Query(ge=0, le=1_000_000, description="Number of results already known. 已知结果数。")] = 0,
+) -> Response:
+    """With `wait`: answers as soon as there is another number of results than `seen`, or the state is final.
+
+    给出 wait 时：结果数与 seen 不同或状态已终结时立即返回。
+    """
+    try:
+        report = await (deps.commands.wait(command, seen, wait) if wait > 0 else deps.commands.report(command))
+    except TooManyWaiters as error:
+        raise Problem(503, str(error), "too_many") from None
+    return await _document(command, report)
+
+
+@router.get("/commands", response_model=CommandsDocument, summary="Recent commands")
+def commands(deps: Provided, limit: Limit = 100) -> Response:
+    """The newest first, with counts instead of results.
+
+    最近的命令，最新的在前，仅含统计。
+    """
+    now = deps.now()
+    entries = [_entry(record, state_of(record.progress, now)) for record in deps.control.recent_commands(limit)]
+    return answer("commands", {"commands": entries})
+
+
+async def issued(
+    deps: Deps, target: Target, arguments: Arguments, issuer: str, expires_in: float, *, command: UUID | None = None
+) -> UUID:
+    """Issue a command; its errors become problems."""
+    try:
+        return await deps.commands.issue(target, arguments, issuer, expires_in, command=command)
+    except UnknownTarget as error:
+        raise Problem(404, str(error), "unknown") from None
+    except NoSuchAbility as error:
+        raise Problem(409, str(error), "no_ability") from None
+    except BadExpiry as error:
+        raise Problem(422, str(error), "bad_request") from None
+    except NotSent as error:
+        raise Problem(503, f"the command was not sent: {error}", "broker", command=str(error.command)) from None
+
+
+async def _document(command: UUID, report: CommandReport | None, status: int = 200) -> Response:
+    if report is None:
+        raise Problem(404, f"no command {command}", "unknown")
+    # The answers of 10,000 devices take a quarter of a second to write.
+    return await asyncio.to_thread(_written, report, status)
+
+
+def _written(report: CommandReport, status: int) -> Response:
+    content = {
+        **_entry(report.record, report.state),
+        "expected": [place._asdict() for place in report.expected],
+        "results": [_result(result) for result in report.results],
+    }
+    if report.others:
+        content["others"] = [_result(result) for result in report.others]
+    return answer("command", content, status)
+
+
+def _entry(record: CommandRecord, state: str) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "issued": record.issued,
+        "expires": record.expires,
+        "issuer": record.issuer,
+        "target": record.target,
+        "arguments": record.arguments,
+        "state": state,
+        "sent": record.sent,
+        "problem": record.problem,
+        "counts": {
+            "expected": record.progress.expected,
+            "answered": record.progress.answered,
+            "final": record.progress.final,
+        },
+    }
+
+
+def _result(result: ResultRecord) -> dict[str, Any]:
+    return result._asdict()

@@ -1,0 +1,44 @@
+"""What the API works with; `village_collector.app` provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from village_collector.commands import CommandService
+from village_collector.ports import Problem, TelemetryStore
+from village_collector.snapshots import PendingUploads
+from village_collector.stores.control import ControlStore
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The parts behind the API.
+
+    `problems` tells what keeps the collector itself from taking data in now: called in any thread, must not block.
+    `public_url` is how agents reach the API, such as `http://127.0.0.1:8480`, without a path.
+    """
+
+    control: ControlStore
+    telemetry: TelemetryStore
+    commands: CommandService
+    problems: Callable[[], Sequence[Problem]]
+    public_url: str
+    uploads: PendingUploads = field(default_factory=PendingUploads)
+    now: Callable[[], datetime] = _now
+
+
+def _deps(request: Request) -> Deps:
+    return cast("Deps", request.app.state.deps)
+
+
+#: Declares a parameter that receives the application's `Deps`.
+Provided = Annotated[Deps, Depends(_deps)]

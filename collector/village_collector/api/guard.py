@@ -1,0 +1,116 @@
+"""What every request passes first: whom it is addressed to, where it comes from, and how long it is.
+
+There is no login yet. Whoever reaches the loopback address may open doors; a web page in a browser on the same machine
+must not, neither by a cross-site request nor by a name of its own that it points at 127.0.0.1 (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from village_collector.api.problems import BodyTooLarge, Problem, problem_response
+
+_log = logging.getLogger(__name__)
+
+#: The longest JSON body is a spoken text of 2,000 characters.
+MAX_BODY_BYTES = 64 * 1024
+#: A picture of a 4K camera in JPEG is 1 to 3 MB.
+MAX_UPLOAD_BYTES = 4 * 1024 * 1024
+UPLOAD_PREFIX = "/api/v1/uploads/"
+
+
+class Guard:
+    """ASGI middleware. Refuses foreign and cross-site requests, counts bodies, and turns unforeseen errors into answers."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
+        """`hosts` are names, lower case and without port, that are accepted beside the loopback ones."""
+        self._app = app
+        self._hosts = frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; there are no WebSockets."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = MAX_UPLOAD_BYTES if scope["path"].startswith(UPLOAD_PREFIX) else MAX_BODY_BYTES
+        refused = self._judge(scope, limit)
+        if refused is not None:
+            await problem_response(refused)(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, _counted(receive, limit), watched)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            # Half an answer can't be turned into another one: the server breaks the connection off.
+            if started:
+                raise
+            await problem_response(Problem(500, "unexpected error; the collector's log has the details", "fault"))(
+                scope, receive, send
+            )
+
+    def _judge(self, scope: Scope, limit: int) -> Problem | None:
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        host = _host_of(f"//{hosts[0]}") if len(hosts) == 1 else None
+        if host is None or not (_is_loopback(host) or host in self._hosts):
+            return Problem(421, "this Host is not the collector's", "foreign")
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() not in {f"http://{hosts[0]}".lower(), f"https://{hosts[0]}".lower()}:
+            return Problem(403, "requests from other web pages are refused", "foreign")
+        follows_link = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and not follows_link:
+            return Problem(403, "requests from other web pages are refused", "foreign")
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > limit:
+            return Problem(413, f"the body is over the limit of {limit} bytes", "too_large")
+        return None
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise BodyTooLarge(limit)
+        return message
+
+    return counted
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    if parts.path or parts.query or parts.fragment or parts.username is not None:
+        return None
+    return parts.hostname
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,133 @@
+"""Errors as problem documents (RFC 9457) that say what to do, in English and Chinese."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from typing_extensions import TypedDict
+
+from village_collector.health import Advice
+from village_collector.ports import StoreUnavailable
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+#: What to do about each of the API's own errors: key -> (English, Chinese).
+ADVICE: Mapping[str, tuple[str, str]] = {
+    "unknown": ("List what exists with `village devices`.", "请用 village devices 查看现有设备。"),
+    "no_ability": (
+        "Choose a device with this ability: `village devices` shows them.",
+        "请选择具有该能力的设备，可用 village devices 查看。",
+    ),
+    "bad_request": ("Correct the request as the detail says.", "请按详情修改请求。"),
+    "too_large": ("Send less at once.", "请减小单次发送的数据量。"),
+    "too_many": ("Wait some seconds and try again.", "请稍候几秒再试。"),
+    "broker": (
+        "Look at the collector's broker, then decide whether to issue the command again: it is not repeated by itself.",
+        "请检查采集端的消息服务器，再决定是否重新下发：系统不会自动重发命令。",
+    ),
+    "store": (
+        "Check the collector's disk or database server, then try again.",
+        "请检查采集端的磁盘或数据库服务，然后重试。",
+    ),
+    "camera": ("Check the camera and its agent with `village health`.", "请用 village health 检查摄像机及其代理。"),
+    "token": (
+        "Ask for a new picture: an upload token works once and not for long.",
+        "请重新请求图片：上传令牌仅可使用一次且很快过期。",
+    ),
+    "foreign": (
+        "Call the collector at a name of its own (127.0.0.1, localhost, or the host of its public_url), not from another web page.",
+        "请使用采集端自己的地址（127.0.0.1、localhost 或 public_url 中的主机）访问，不要从其他网页访问。",
+    ),
+    "fault": (
+        "This is a fault of the program: send the collector's log to its makers.",
+        "这是程序故障：请将采集端日志发送给开发者。",
+    ),
+    "events_gone": ("Start again without `after`.", "请去掉 after 参数重新开始。"),
+}
+
+
+class ProblemDocument(TypedDict):
+    """The body of every error answer."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    advice: Advice
+
+
+class Problem(Exception):
+    """An error answer. `advice` is a key of `ADVICE`, `more` are further members of the document."""
+
+    def __init__(self, status: int, detail: str, advice: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.advice = advice
+        self.more = more
+
+
+class BodyTooLarge(HTTPException):
+    """The request's body is over its limit. FastAPI passes this kind of error through while it reads a body."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"the body is over the limit of {limit} bytes")
+
+
+def problem_response(problem: Problem) -> Response:
+    """Return the answer for a problem."""
+    english, chinese = ADVICE[problem.advice]
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "advice": {"en": english, "zh": chinese},
+        **problem.more,
+    }
+    headers = {"Retry-After": "5"} if problem.advice == "too_many" else None
+    return Response(json.dumps(document, ensure_ascii=False).encode(), problem.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every foreseen error of the application a problem document. The unforeseen are the guard's."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(StoreUnavailable, _on_store)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+
+
+def _on_problem(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Problem):
+        raise error
+    return problem_response(error)
+
+
+def _on_store(_request: Request, error: Exception) -> Response:
+    return problem_response(Problem(503, str(error), "store"))
+
+
+def _on_invalid(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])[:200]
+    return problem_response(Problem(422, f"{place}: {str(first['msg'])[:200]}", "bad_request"))
+
+
+def _on_http(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    advice = {404: "unknown", 413: "too_large"}.get(error.status_code, "bad_request")
+    response = problem_response(Problem(error.status_code, error.detail, advice))
+    response.headers.update(error.headers or {})
+    return response

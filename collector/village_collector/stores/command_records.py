@@ -1,0 +1,196 @@
+"""Commands and their results in the control store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from village_collector.stores.database import Database
+from village_collector.stores.merging import chunks
+from village_collector.stores.tables import agents, command_results, commands, devices
+from village_wire.areas import prefix
+
+
+class Receiver(NamedTuple):
+    """A device that is to carry a command out."""
+
+    agent: str
+    device: str
+
+
+class Progress(NamedTuple):
+    """How far a command is: numbers of its expected devices. `revision` grows with every change of a result."""
+
+    expires: datetime
+    expected: int
+    answered: int
+    final: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """A command as issued, without secrets. `sent` is None until the broker's answer is known."""
+
+    id: str
+    issued: datetime
+    expires: datetime
+    issuer: str
+    target: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    sent: bool | None
+    problem: str
+    progress: Progress
+
+
+class ResultRecord(NamedTuple):
+    """The latest answer of one device (`""`: its agent)."""
+
+    agent: str
+    device: str
+    outcome: str
+    reason: str
+    result: dict[str, Any]
+    time: datetime
+
+
+class CommandRecords:
+    """All methods raise `StoreUnavailable`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def receivers(
+        self, ability: str, *, area: str | None = None, agent: str | None = None, device: str | None = None
+    ) -> list[Receiver]:
+        """Devices of the inventories that have an ability, by agent and device, in an area or of an agent."""
+        query = select(devices.c.agent, devices.c.device).where(
+            devices.c.removed.is_(None), devices.c.abilities.contains(f" {ability} ", autoescape=True)
+        )
+        if area is not None:
+            query = query.join(agents, agents.c.agent == devices.c.agent).where(agents.c.area.startswith(prefix(area)))
+        if agent is not None:
+            query = query.where(devices.c.agent == agent)
+        if device is not None:
+            query = query.where(devices.c.device == device)
+        with self._database.read() as connection:
+            return [
+                Receiver._make(row) for row in connection.execute(query.order_by(devices.c.agent, devices.c.device))
+            ]
+
+    def has_agent(self, agent: str) -> bool:
+        """Whether anything was ever heard of this agent."""
+        with self._database.read() as connection:
+            return connection.scalar(select(agents.c.agent).where(agents.c.agent == agent)) is not None
+
+    def has_device(self, agent: str, device: str) -> bool:
+        """Whether the device is in its agent's inventory."""
+        query = select(devices.c.device).where(
+            devices.c.agent == agent, devices.c.device == device, devices.c.removed.is_(None)
+        )
+        with self._database.read() as connection:
+            return connection.scalar(query) is not None
+
+    def has_agents_in(self, area: str) -> bool:
+        """Whether any agent is in this area or below it."""
+        with self._database.read() as connection:
+            return (
+                connection.scalar(select(agents.c.agent).where(agents.c.area.startswith(prefix(area))).limit(1))
+                is not None
+            )
+
+    def add_command(
+        self,
+        command: str,
+        issued: datetime,
+        expires: datetime,
+        issuer: str,
+        target: Mapping[str, Any],
+        arguments: Mapping[str, Any],
+        expected: Sequence[Receiver],
+    ) -> None:
+        """Keep a new command with the devices that are to answer. `arguments` must hold no secret."""
+        row = {
+            "id": command,
+            "issued": issued,
+            "expires": expires,
+            "issuer": issuer,
+            "target": dict(target),
+            "arguments": dict(arguments),
+        }
+        places = [
+            {"command": command, "agent": agent, "device": device, "expected": True} for agent, device in expected
+        ]
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert(commands).values(**row, expected=len(places)))
+            if places:
+                connection.execute(insert(command_results), places)
+
+        self._database.write(work)
+
+    def mark_sent(self, command: str, sent: bool, problem: str = "") -> None:
+        """Keep whether the broker took the command."""
+        statement = update(commands).where(commands.c.id == command).values(sent=sent, problem=problem)
+        self._database.write(lambda connection: connection.execute(statement))
+
+    def command_progress(self, command: str) -> Progress | None:
+        """How far a command is, at a cost that does not grow with its receivers; None for an unknown one."""
+        with self._database.read() as connection:
+            row = connection.execute(select(*_PROGRESS).where(commands.c.id == command)).one_or_none()
+        return None if row is None else Progress._make(row)
+
+    def command(self, command: str) -> tuple[CommandRecord, list[Receiver], list[ResultRecord]] | None:
+        """A command with its expected devices and their latest answers, both by agent and device; None for an unknown one."""
+        query = (
+            select(command_results)
+            .where(command_results.c.command == command)
+            .order_by(command_results.c.agent, command_results.c.device)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(select(commands).where(commands.c.id == command)).one_or_none()
+            if row is None:
+                return None
+            found = connection.execute(query).all()
+        expected = [Receiver(result.agent, result.device) for result in found if result.expected]
+        results = [
+            ResultRecord(
+                result.agent, result.device, result.outcome, result.reason or "", result.result or {}, result.time
+            )
+            for result in found
+            if result.outcome is not None
+        ]
+        return _record(row), expected, results
+
+    def recent_commands(self, limit: int) -> list[CommandRecord]:
+        """The newest commands, newest first."""
+        query = select(commands).order_by(commands.c.issued.desc(), commands.c.id.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+    def _purge_commands(self, connection: Connection, before: datetime) -> None:
+        old = connection.scalars(select(commands.c.id).where(commands.c.expires < before)).all()
+        for part in chunks(old):
+            connection.execute(delete(command_results).where(command_results.c.command.in_(part)))
+            connection.execute(delete(commands).where(commands.c.id.in_(part)))
+
+
+_PROGRESS = (commands.c.expires, commands.c.expected, commands.c.answered, commands.c.final, commands.c.revision)
+
+
+def _record(row: Row[Any]) -> CommandRecord:
+    return CommandRecord(
+        row.id,
+        row.issued,
+        row.expires,
+        row.issuer,
+        row.target,
+        row.arguments,
+        row.sent,
+        row.problem,
+        Progress(row.expires, row.expected, row.answered, row.final, row.revision),
+    )

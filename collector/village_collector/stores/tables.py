@@ -1,0 +1,178 @@
+"""Tables of the control store. Portable SQL: SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Dialect, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy.types import TypeDecorator
+from typing_extensions import override
+
+#: Raised with every change that an older version could not read or would damage.
+SCHEMA_VERSION = 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Time(TypeDecorator[datetime]):
+    """A time as microseconds since 1970: exact, and compared in the same way by every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    @override
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Words(TypeDecorator[str]):
+    """Text from the field. PostgreSQL takes no NUL, and a device may send one."""
+
+    impl = Text
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+class JsonObject(TypeDecorator[dict[str, Any]]):
+    """A JSON object, opaque to the database."""
+
+    impl = Text
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    @override
+    def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, Any] | None:
+        return None if value is None else json.loads(value)
+
+
+#: SQLite makes only an INTEGER primary key the row's own id.
+_RowId = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))
+
+#: `online`, `session`, `version`, `status_received`: None until the first status; `status_received` is when the present
+#: condition (online in this session, or offline) was first heard of.
+agents = Table(
+    "agents",
+    metadata,
+    Column("agent", Text, primary_key=True),
+    Column("area", Text, nullable=False, default=""),
+    Column("config_version", Words, nullable=False, default=""),
+    Column("online", Boolean),
+    Column("session", Text),
+    Column("version", Words),
+    Column("status_received", Time),
+    Column("last_seen", Time),
+)
+Index("agents_by_area", agents.c.area)
+
+#: `abilities` are words with a space before and after each, so that one can be searched for.
+devices = Table(
+    "devices",
+    metadata,
+    Column("agent", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("driver", Words, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("abilities", Words, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("firmware", Words, nullable=False),
+    Column("removed", Time),
+)
+
+#: Newest state of a device (`""`: the agent itself) in each session. Only the agent's present session counts: the clock of
+#: a box without a battery may have stood in the future in an earlier one.
+states = Table(
+    "states",
+    metadata,
+    Column("agent", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("session", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("evidence", Words, nullable=False),
+    Column("since", Time, nullable=False),
+    Column("time", Time, nullable=False),
+    Column("event", Text, nullable=False),
+)
+
+#: `number` is the order of receipt. `area` is the agent's at that time. `device` None means the agent itself.
+events = Table(
+    "events",
+    metadata,
+    Column("number", _RowId, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("time", Time, nullable=False),
+    Column("received", Time, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("area", Text, nullable=False),
+    Column("device", Text),
+    Column("kind", Text, nullable=False),
+    Column("data", JsonObject, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("events_by_time", events.c.time)
+Index("events_by_agent", events.c.agent, events.c.time)
+Index("events_by_receipt", events.c.received)
+
+#: `expected`, `answered` and `final` count the expected devices; `revision` grows with every change of a result.
+#: `sent` is None until the broker's answer is known: a command found so after a crash is never sent again.
+commands = Table(
+    "commands",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("issued", Time, nullable=False),
+    Column("expires", Time, nullable=False),
+    Column("issuer", Words, nullable=False),
+    Column("target", JsonObject, nullable=False),
+    Column("arguments", JsonObject, nullable=False),
+    Column("sent", Boolean),
+    Column("problem", Words, nullable=False, default=""),
+    Column("expected", Integer, nullable=False),
+    Column("answered", Integer, nullable=False, default=0),
+    Column("final", Integer, nullable=False, default=0),
+    Column("revision", Integer, nullable=False, default=0),
+)
+Index("commands_by_issue", commands.c.issued)
+
+#: One row per expected device from the start, and per other device (`""`: the agent) that answered all the same.
+command_results = Table(
+    "command_results",
+    metadata,
+    Column("command", Text, primary_key=True),
+    Column("agent", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("expected", Boolean, nullable=False),
+    Column("outcome", Text),
+    Column("reason", Words),
+    Column("result", JsonObject),
+    Column("time", Time),
+    Column("event", Text),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("number", _RowId, primary_key=True, autoincrement=True),
+    Column("agent", Text, nullable=False),
+    Column("topic", Words, nullable=False),
+    Column("received", Time, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
