@@ -1,0 +1,1 @@
+"""Speech chips on a serial line: they get text and speak it themselves."""

@@ -1,0 +1,264 @@
+"""What the drivers of both speech chips share: speaking with proof, silence, and watching over the chip.
+
+A chip says that it is idle with one byte, which noise can imitate, and cuts its text off when the next one comes. So every
+end of a text is confirmed by a status query before it counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import ClassVar
+
+from village_drivers.kit import Device, DriverError, NotConnected, Refused, Report, Services
+from village_drivers.serial_line import SerialLine
+from village_drivers.speech.chip_type import ChipType, SpeechConfig, Timing
+from village_drivers.speech.link import ChipLink
+from village_drivers.speech.replies import Reply
+from village_drivers.speech.text import Piece, clean_text, split_text
+
+_ATTEMPTS = 3
+#: A single stray byte at power-up is no noise.
+_NOISE_BYTES = 3
+
+
+class _Turn:
+    """The use of the chip by one `say` or `stop`, which `end` ends early with an error."""
+
+    def __init__(self, link: ChipLink) -> None:
+        self.link = link
+        self.error: DriverError | None = None
+        self.scope = asyncio.timeout(None)
+
+    def end(self, error: DriverError) -> None:
+        if self.error is None:
+            self.error = error
+            self.scope.reschedule(asyncio.get_running_loop().time())
+
+
+class SpeechChip:
+    """A loudspeaker with a speech chip. Subclasses name the chip."""
+
+    chip: ClassVar[ChipType]
+
+    def __init__(self, config: SpeechConfig, baudrate: int, services: Services) -> None:
+        del services
+        self.timing = Timing()
+        self._config = config
+        self._baudrate = baudrate
+        self._link: ChipLink | None = None
+        self._report: Report | None = None
+        #: Held by whoever exchanges frames with the chip.
+        self._exchange = asyncio.Lock()
+        self._turn: _Turn | None = None
+        self._stops = 0
+        self._check_now = asyncio.Event()
+        self._answered = False
+        self._busy = False
+        self._volume = config.volume
+        self._noise_bytes = 0
+        self._noise_since = self._noise_last = -float("inf")
+
+    def devices(self) -> Mapping[str, Device]:
+        """The one loudspeaker."""
+        return {self._config.id: Device("loudspeaker", self, name=self._config.name)}
+
+    async def run(self, report: Report) -> None:
+        """See `kit.Driver.run`."""
+        with SerialLine.open(self._config.port, self._baudrate) as line:
+            link = ChipLink(line, self._baudrate, self.chip.gap_s, self._heard_noise)
+            self._link, self._report = link, report
+            self._answered = False
+            failure = NotConnected("line_closed", f"{self._config.port}: the driver was stopped")
+            try:
+                await self._serve(link)
+            except NotConnected as error:
+                failure = error
+                raise
+            finally:
+                self._link = self._report = None
+                if self._turn is not None:
+                    self._turn.end(NotConnected(failure.code, str(failure)))
+                    # Nobody will ask this chip for proof any more, so it should not go on by itself.
+                    with suppress(NotConnected):
+                        line.write_now(self.chip.stop)
+
+    async def say(self, text: str, volume: float | None) -> str:
+        """See `abilities.Loudspeaker.say`. One text at a time: others wait, and `stop` refuses those that wait too."""
+        pieces = self._pieces(text)
+        if not pieces:
+            raise Refused("rejected", "the text has nothing to speak")
+        percent = min(max(self._config.volume if volume is None else volume, 0.0), 100.0)
+        stops = self._stops
+        async with self._exchange:
+            if self._stops != stops:
+                raise Refused("silenced", "stopped before its turn")
+            async with self._take_turn() as link:
+                started = asyncio.get_running_loop().time()
+                try:
+                    for piece in pieces:
+                        await self._speak(link, piece, percent)
+                except (asyncio.CancelledError, Refused):
+                    link.post(self.chip.stop)
+                    self._check_now.set()
+                    raise
+                finally:
+                    self._set(busy=False)
+                seconds = asyncio.get_running_loop().time() - started
+        frames = "1 frame" if len(pieces) == 1 else f"{len(pieces)} frames"
+        return f"chip accepted {frames}, busy {seconds:.1f} s, then idle"
+
+    async def stop(self) -> None:
+        """See `abilities.Loudspeaker.stop`. Returns when the chip confirmed that it is silent."""
+        self._stops += 1
+        if self._turn is not None:
+            self._turn.end(Refused("silenced", "stopped while it was spoken"))
+        async with self._exchange, self._take_turn() as link:
+            for _ in range(_ATTEMPTS):
+                await link.ask(self.chip.stop, {Reply.ACCEPTED, Reply.REJECTED}, self.timing.answer)
+                if await self._status(link) is Reply.IDLE:
+                    self._set(busy=False)
+                    return
+        raise Refused("rejected", f"{self.chip.name} still speaks after {_ATTEMPTS} stop frames")
+
+    async def _serve(self, link: ChipLink) -> None:
+        failures: list[NotConnected] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(link.read(), name=f"{self._config.id} reads")
+                group.create_task(link.write(), name=f"{self._config.id} writes")
+                group.create_task(self._watch(link), name=f"{self._config.id} watches")
+                group.create_task(self._tell(), name=f"{self._config.id} tells")
+        except* NotConnected as errors:
+            failures += [error for error in errors.exceptions if isinstance(error, NotConnected)]
+        if failures:
+            raise failures[0]
+
+    def _pieces(self, text: str) -> list[Piece]:
+        # A frame is on the line for half a second at most, so that a stop is not kept waiting behind it.
+        limit = min(self.chip.max_text_bytes, self._baudrate // 20)
+        room = limit - len(f"[v{self.chip.loudest}]".encode(self.chip.wide))
+        pieces = split_text(clean_text(text), room, self.chip.wide)
+        return [piece for piece in pieces if any(char.isalnum() for char in piece.text)]
+
+    @asynccontextmanager
+    async def _take_turn(self) -> AsyncIterator[ChipLink]:
+        if self._link is None:
+            raise NotConnected("line_closed", f"{self._config.port} is not open")
+        self._turn = turn = _Turn(self._link)
+        try:
+            async with turn.scope:
+                yield turn.link
+        except TimeoutError:
+            if turn.error is not None:
+                raise turn.error from None
+            raise
+        except NotConnected:
+            self._check_now.set()
+            raise
+        finally:
+            self._turn = None
+
+    async def _speak(self, link: ChipLink, piece: Piece, percent: float) -> None:
+        """Speak one piece to its confirmed end."""
+        # At each frame, because a chip that was reset meanwhile has forgotten it.
+        mark = f"[v{round(percent * self.chip.loudest / 100)}]"
+        frame = self.chip.say(mark + piece.text, piece.encoding)
+        for _ in range(_ATTEMPTS):
+            answer = await link.ask(frame, {Reply.ACCEPTED, Reply.REJECTED}, self.timing.answer)
+            if answer is Reply.REJECTED:
+                continue
+            if answer is None and await self._status(link) is Reply.IDLE:
+                continue
+            self._set(busy=True, volume=percent)
+            if await self._spoken(link, len(piece.text)):
+                return
+        raise Refused(
+            "rejected", f"{self.chip.name} did not accept a text frame of {len(frame)} bytes, {_ATTEMPTS} times"
+        )
+
+    async def _spoken(self, link: ChipLink, characters: int) -> bool:
+        """Wait for the end of a text that the chip speaks; False if it turns out that it refused it."""
+        now = asyncio.get_running_loop().time
+        limit = now() + characters * self.timing.limit_per_character + self.timing.limit_slack
+        due = now() + characters * self.timing.expected_per_character + self.timing.slack
+        while True:
+            said = await link.hear({Reply.IDLE, Reply.READY, Reply.REJECTED}, max(due - now(), 0))
+            if await self._status(link) is Reply.IDLE:
+                if said is Reply.READY:
+                    raise Refused("power_fault", f"{self.chip.name} restarted while it spoke")
+                return said is not Reply.REJECTED
+            if now() > limit:
+                raise Refused(
+                    "rejected", f"{self.chip.name} still reports busy after {characters} characters took too long"
+                )
+            if said is None:
+                due = now() + self.timing.overdue_poll
+
+    async def _status(self, link: ChipLink) -> Reply:
+        """Ask whether the chip speaks; raises `NotConnected` if it does not answer."""
+        for _ in range(_ATTEMPTS):
+            status = await link.ask(self.chip.status, {Reply.SPEAKING, Reply.IDLE}, self.timing.answer)
+            if status is not None:
+                return status
+        evidence = f"{self._config.port}: no answer to {_ATTEMPTS} status queries"
+        if self._noisy():
+            evidence += f", but {self._noise_bytes} bytes that are no reply"
+        raise NotConnected("no_answer", evidence)
+
+    async def _watch(self, link: ChipLink) -> None:
+        """Query the status while nothing is spoken, and judge the line."""
+        while True:
+            self._check_now.clear()
+            async with self._exchange:
+                self._set(busy=await self._status(link) is Reply.SPEAKING)
+            if not self._answered:
+                self._answered = True
+                self._read()
+            self._judge()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.timing.poll):
+                    await self._check_now.wait()
+
+    async def _tell(self) -> None:
+        """Repeat the reading, so that its absence means something."""
+        while True:
+            await asyncio.sleep(self.timing.reading)
+            self._read()
+
+    def _set(self, *, busy: bool, volume: float | None = None) -> None:
+        before = self._busy, self._volume
+        self._busy = busy
+        self._volume = self._volume if volume is None else volume
+        if before != (self._busy, self._volume):
+            self._read()
+
+    def _read(self) -> None:
+        if self._report is not None:
+            self._report.reading(
+                self._config.id, "loudspeaker", {"busy": self._busy, "volume_percent": float(self._volume)}
+            )
+
+    def _heard_noise(self, count: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._noise_last > self.timing.quiet:
+            self._noise_bytes, self._noise_since = 0, now
+        self._noise_bytes += count
+        self._noise_last = now
+        self._judge()
+
+    def _noisy(self) -> bool:
+        since = asyncio.get_running_loop().time() - self._noise_last
+        return self._noise_bytes >= _NOISE_BYTES and since <= self.timing.quiet
+
+    def _judge(self) -> None:
+        """Report the state of a chip that answers; one that does not ends `run`."""
+        if self._report is None or not self._answered:
+            return
+        if self._noisy():
+            seconds = asyncio.get_running_loop().time() - self._noise_since
+            evidence = f"{self._noise_bytes} bytes that are no reply in {seconds:.0f} s"
+            self._report.state(self._config.id, "degraded", "noise", evidence)
+        else:
+            self._report.state(self._config.id, "ok", "works", f"{self.chip.name} answers the status query")
