@@ -17,9 +17,10 @@ from village_drivers.sound.output import Output
 from village_drivers.sound.pcm import BYTES_PER_SECOND, RATE, seconds
 from village_drivers.sound.wav_file import WavFile
 
-#: Sound that lies between us and the ear: the player's buffer and one page of pipe.
+#: What lies between us and the ear: the player's buffer, the quarter of it that `aplay` reads ahead, one page of pipe.
 _PLAYER_BUFFER_SECONDS = 0.2
 _PIPE_BYTES = 4096
+_ON_THE_WAY_BYTES = int(1.25 * _PLAYER_BUFFER_SECONDS * BYTES_PER_SECOND) + _PIPE_BYTES
 #: A card that takes nothing for so long is gone, even if its driver does not say so.
 _STALL_SECONDS = 5.0
 #: A file falls behind its schedule by a busy processor; more than this is a pause, not a delay to catch up.
@@ -60,9 +61,13 @@ async def open_sink(output: Output) -> AsyncIterator[Sink]:
     pipe = _Pipe(writing)
     try:
         async with child(name, *arguments, stdin=reading) as running:
+            # Only the player's end is left, so that writing fails when the player has ended.
+            os.close(reading)
+            reading = -1
             yield _PlayerSink(running, pipe, str(output))
     finally:
-        os.close(reading)
+        if reading >= 0:
+            os.close(reading)
         pipe.close()
 
 
@@ -117,19 +122,32 @@ class _PlayerSink:
         self._child = running
         self._pipe = pipe
         self._output = output
+        self._sound = 0
         self._written = 0
         self._started: float | None = None
-        self._finished = False
 
     @property
     def heard_bytes(self) -> int:
-        buffered = 0 if self._finished else int(_PLAYER_BUFFER_SECONDS * BYTES_PER_SECOND) + _PIPE_BYTES
-        return max(0, self._written - buffered)
+        return max(0, min(self._sound, self._written - _ON_THE_WAY_BYTES))
 
     async def write(self, block: bytes) -> None:
         if self._started is None:
             self._started = time.monotonic()
-        rest = memoryview(block)
+        self._sound += len(block)
+        await self._push(block)
+
+    async def finish(self) -> None:
+        # Silence pushes the last sample out. Draining instead takes PulseAudio two seconds more.
+        await self._push(bytes(_ON_THE_WAY_BYTES))
+        wanted, taken = seconds(self._written), time.monotonic() - (self._started or 0)
+        if wanted > 2 and taken < wanted / 2:
+            # ALSA's null device, for example: nothing sounded.
+            raise NotConnected(
+                "program_failed", f"{self._output} took {wanted:.1f} s of sound in {taken:.1f} s: no real loudspeaker"
+            )
+
+    async def _push(self, samples: bytes) -> None:
+        rest = memoryview(samples)
         try:
             async with asyncio.timeout(_STALL_SECONDS):
                 while rest:
@@ -140,22 +158,6 @@ class _PlayerSink:
             raise await self._failure() from None
         except TimeoutError:
             raise self._stalled() from None
-
-    async def finish(self) -> None:
-        self._pipe.close()
-        try:
-            async with asyncio.timeout(_STALL_SECONDS):
-                if await self._child.ended() != 0:
-                    raise await self._failure()
-        except TimeoutError:
-            raise self._stalled() from None
-        self._finished = True
-        wanted, taken = seconds(self._written), time.monotonic() - (self._started or 0)
-        if wanted > 2 and taken < wanted / 2:
-            # ALSA's null device, for example: nothing sounded.
-            raise NotConnected(
-                "program_failed", f"{self._output} took {wanted:.1f} s of sound in {taken:.1f} s: no real loudspeaker"
-            )
 
     async def _failure(self) -> NotConnected:
         return NotConnected("program_failed", f"{self._output}: {await self._child.complaints() or 'the player ended'}")

@@ -56,13 +56,13 @@ class WavFile:
             if path.exists() and path.stat().st_size > MAX_BYTES:
                 path.replace(path.with_name(path.name + ".old"))
             self._file = path.open("r+b" if path.exists() and path.stat().st_size else "w+b", buffering=0)
+            try:
+                self._data_bytes = self._continue(path)
+            except BaseException:
+                self._file.close()
+                raise
         except OSError as error:
             raise NotConnected("program_failed", f"{path}: {error.strerror}") from error
-        try:
-            self._data_bytes = self._continue(path)
-        except BaseException:
-            self._file.close()
-            raise
         self._announced = self._data_bytes
         self._lock = threading.Lock()
 
