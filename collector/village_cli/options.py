@@ -1,0 +1,57 @@
+"""Options that several commands share, and the settings that stand before the command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from village_cli.text import Language
+
+if TYPE_CHECKING:
+    from village_cli.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every command needs: the collector's address and the user's language."""
+
+    url: str
+    language: Language
+
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the collector's JSON document unchanged. 原样输出采集端的 JSON。")
+]
+AreaOption = Annotated[
+    str | None, typer.Option("--area", metavar="CODE", help="Only this area and all below it. 仅此区域及其下级。")
+]
+AgentOption = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only this agent. 仅此代理。")]
+DeviceArgument = Annotated[str, typer.Argument(metavar="AGENT/DEVICE", help="The device. 设备。")]
+ToOption = Annotated[
+    str,
+    typer.Option("--to", metavar="AREA|AGENT|AGENT/DEVICE", help="Whom it is for. 目标区域、代理或设备。"),
+]
+NoWaitOption = Annotated[
+    bool, typer.Option("--no-wait", help="Send it and don't wait for the results. 只发送，不等待结果。")
+]
+
+
+def settings_of(ctx: typer.Context) -> Settings:
+    """Return what stood before the command."""
+    settings = ctx.obj
+    assert isinstance(settings, Settings)  # noqa: S101  # The callback of the program always sets it.
+    return settings
+
+
+def connect(ctx: typer.Context) -> Client:
+    """Return a client of the chosen collector; use it with `with`. Nothing is sent yet."""
+    from village_cli.client import Client
+
+    return Client(settings_of(ctx).url)
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: example lines, kept as they are."""
+    return "\b\nExamples 示例:\n" + "\n".join(f"  {line}" for line in lines)

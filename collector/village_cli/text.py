@@ -1,0 +1,138 @@
+"""The words of tables and sentences in English and Chinese, and the choice between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Language = Literal["en", "zh"]
+
+
+class Bilingual(NamedTuple):
+    """One text in both languages."""
+
+    en: str
+    zh: str
+
+    def of(self, language: Language) -> str:
+        """Return the text in one language."""
+        return self.zh if language == "zh" else self.en
+
+
+#: Words by key. Sentences have named places for `str.format`.
+WORDS: Mapping[str, Bilingual] = {
+    # Statuses
+    "ok": Bilingual("ok", "正常"),
+    "degraded": Bilingual("degraded", "降级"),
+    "down": Bilingual("down", "故障"),
+    "unknown": Bilingual("unknown", "未知"),
+    # Headers
+    "device": Bilingual("DEVICE", "设备"),
+    "name": Bilingual("NAME", "名称"),
+    "status": Bilingual("STATUS", "状态"),
+    "since": Bilingual("SINCE", "起始时间"),
+    "evidence": Bilingual("EVIDENCE", "依据"),
+    "advice": Bilingual("WHAT TO DO", "处理方法"),
+    "agent": Bilingual("AGENT", "代理"),
+    "area": Bilingual("AREA", "区域"),
+    "kind": Bilingual("KIND", "类型"),
+    "driver": Bilingual("DRIVER", "驱动"),
+    "abilities": Bilingual("ABILITIES", "能力"),
+    "firmware": Bilingual("FIRMWARE", "固件"),
+    "last_seen": Bilingual("LAST SEEN", "最后在线"),
+    "online": Bilingual("ONLINE", "在线"),
+    "version": Bilingual("VERSION", "版本"),
+    "devices": Bilingual("DEVICES", "设备数"),
+    "field": Bilingual("FIELD", "字段"),
+    "value": Bilingual("VALUE", "数值"),
+    "time": Bilingual("TIME", "时间"),
+    "event": Bilingual("EVENT", "事件"),
+    "details": Bilingual("DETAILS", "详情"),
+    "topic": Bilingual("TOPIC", "主题"),
+    "received": Bilingual("RECEIVED", "接收时间"),
+    "reason": Bilingual("REASON", "原因"),
+    "content": Bilingual("CONTENT", "内容"),
+    "id": Bilingual("ID", "编号"),
+    "target": Bilingual("TARGET", "目标"),
+    "issuer": Bilingual("ISSUER", "下令人"),
+    "issued": Bilingual("ISSUED", "下令时间"),
+    "state": Bilingual("STATE", "进度"),
+    "outcome": Bilingual("OUTCOME", "结果"),
+    "answered": Bilingual("ANSWERED", "已应答"),
+    # Values
+    "yes": Bilingual("yes", "是"),
+    "no": Bilingual("no", "否"),
+    "collector": Bilingual("collector", "采集端"),
+    "waiting": Bilingual("waiting", "等待中"),
+    "expired": Bilingual("expired", "已过期"),
+    "done": Bilingual("done", "完成"),
+    "accepted": Bilingual("accepted", "已接受"),
+    "refused": Bilingual("refused", "拒绝"),
+    "failed": Bilingual("failed", "失败"),
+    "missing": Bilingual("no answer", "无应答"),
+    # Kinds of events
+    "state_changed": Bilingual("state changed", "状态变化"),
+    "door_access": Bilingual("door access", "门禁刷卡"),
+    "door_unlocked": Bilingual("door unlocked", "门锁开启"),
+    "alarm": Bilingual("alarm", "报警"),
+    "button_pressed": Bilingual("button pressed", "按键"),
+    "receipt": Bilingual("receipt", "播放回执"),
+    "command_result": Bilingual("command result", "命令结果"),
+    "agent_started": Bilingual("agent started", "代理启动"),
+    # Words inside an event's details
+    "granted": Bilingual("granted", "放行"),
+    "denied": Bilingual("denied", "拒绝"),
+    "began": Bilingual("began", "开始"),
+    "ended": Bilingual("ended", "结束"),
+    # Sentences
+    "summary": Bilingual("{total} devices: {counts}", "共 {total} 台设备：{counts}"),
+    "count": Bilingual("{number} {status}", "{number} {status}"),
+    "comma": Bilingual(", ", "，"),
+    "semicolon": Bilingual("; ", "；"),
+    "nothing_seen": Bilingual(
+        "No device matches. Start an agent, or widen --area and --agent.",
+        "没有匹配的设备。请启动边缘代理，或放宽 --area 和 --agent。",
+    ),
+    "none_of_status": Bilingual("No device has this status.", "没有处于该状态的设备。"),
+    "nothing_listed": Bilingual("Nothing to show.", "没有内容。"),
+    "readings": Bilingual("Latest readings", "最新读数"),
+    "last_events": Bilingual("Last events", "最近事件"),
+    "no_samples": Bilingual(
+        "No samples of {field} between {start} and {end}. Try a longer --since.",
+        "{start} 至 {end} 之间没有 {field} 的数据。请尝试更长的 --since。",
+    ),
+    "statistics": Bilingual(
+        "{count} samples, least {least}, mean {mean}, most {most}, last {last} at {time}",
+        "{count} 个数据，最小 {least}，平均 {mean}，最大 {most}，最新 {last}（{time}）",
+    ),
+    "sent": Bilingual("Sent as {id}.", "已发送，编号 {id}。"),
+    "look_later": Bilingual("Look at it with: {command}", "查看结果：{command}"),
+    "goes_on": Bilingual(
+        "No longer waiting; the command goes on. Look at it with: {command}",
+        "已停止等待；命令仍在执行。查看结果：{command}",
+    ),
+    "sounded": Bilingual("{done} of {total} loudspeakers sounded", "{total} 个扬声器中有 {done} 个已播放"),
+    "fell_silent": Bilingual("{done} of {total} loudspeakers are silent", "{total} 个扬声器中有 {done} 个已静音"),
+    "carried_out": Bilingual("{done} of {total} devices done", "{total} 台设备中有 {done} 台已完成"),
+    "lacking": Bilingual("missing: {list}", "缺失：{list}"),
+    "not_sent": Bilingual("The collector could not send it: {reason}", "采集端未能发送：{reason}"),
+    "open": Bilingual("waiting for: {list}", "仍在等待：{list}"),
+    "saved": Bilingual("Saved {bytes} bytes to {file}.", "已保存 {bytes} 字节到 {file}。"),
+    "lost": Bilingual("Connection lost, trying again: {reason}", "连接中断，正在重试：{reason}"),
+    "back": Bilingual("The collector answers again.", "采集端恢复应答。"),
+    "as_of": Bilingual("As of {time}", "截至 {time}"),
+}
+
+
+def word(key: str, language: Language) -> str:
+    """Return a word or sentence; a key that this version does not know is returned as it is."""
+    found = WORDS.get(key)
+    return found.of(language) if found else key
+
+
+def choose_language(option: str | None, environment: Mapping[str, str]) -> Language:
+    """Return the language of the user: the option, else VILLAGE_LANG, else the locale's; English where none says Chinese."""
+    for wish in (option, *(environment.get(name) for name in ("VILLAGE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))):
+        if wish:
+            return "zh" if wish.lower().startswith("zh") else "en"
+    return "en"
