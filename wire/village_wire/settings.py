@@ -6,7 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,10 +43,23 @@ def load_toml(path: Path, model: type[_M]) -> _M:
     Raises:
         InvalidSettings: the file can't be read, is no TOML, or does not fit the model.
     """
+    text, settings = read_toml(path)
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise InvalidSettings(path, problems_of(error, text)) from None
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return a file's text and what it says, unchecked.
+
+    Raises:
+        InvalidSettings: the file can't be read or is no TOML.
+    """
     content = _read(path)
     try:
         text = content.decode()
-        settings = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InvalidSettings(path, [Problem(line, "", "not UTF-8 text")]) from None
@@ -57,20 +70,20 @@ def load_toml(path: Path, model: type[_M]) -> _M:
     except ValueError as error:
         # tomllib lets the limit on the digits of an integer through as it is.
         raise InvalidSettings(path, [Problem(0, "", str(error))]) from None
-    try:
-        return model.model_validate(settings)
-    except ValidationError as error:
-        raise InvalidSettings(path, problems_of(error, text)) from None
 
 
-def problems_of(error: ValidationError, text: str = "") -> list[Problem]:
-    """Return what a model refuses, each with the line of `text` (TOML) that sets the key or opens its table."""
+def problems_of(error: ValidationError, text: str = "", table: tuple[str | int, ...] = ()) -> list[Problem]:
+    """Return what a model of a table refuses, each with the line of `text` (TOML) that sets the key or opens its table."""
     found = []
     for item in error.errors(include_url=False, include_context=False, include_input=False):
-        place = tuple(item["loc"])
         reason = _PLAIN_REASONS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
-        found.append(Problem(_find_line(text, place), ".".join(str(part) for part in place), reason))
+        found.append(problem_at(text, (*table, *item["loc"]), reason))
     return found
+
+
+def problem_at(text: str, place: tuple[str | int, ...], reason: str) -> Problem:
+    """Return a problem with the key at `place`, as in `("devices", 0, "port")`, and the line of `text` that sets it."""
+    return Problem(_find_line(text, place), ".".join(str(part) for part in place), reason)
 
 
 def _read(path: Path) -> bytes:

@@ -1,0 +1,187 @@
+"""Wires the agent together: one `TaskGroup` from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from village_agent.commands import CommandRuntime, Identity
+from village_agent.config import Settings
+from village_agent.disk import DiskThread
+from village_agent.door.runtime import DoorRuntime
+from village_agent.health import feed_watchdog, report_self
+from village_agent.outbox import Outbox
+from village_agent.report import Hub
+from village_agent.roster import Roster
+from village_agent.states import StateTable
+from village_agent.supervisor import Supervisor
+from village_agent.uplink import Uplink
+from village_wire import __version__
+from village_wire.events import AgentStarted
+from village_wire.presence import AgentStatus, Inventory, encode_message
+from village_wire.session import Publication, Received, Session, SessionError, SessionSettings, Subscription
+from village_wire.systemd import Notifier
+from village_wire.topics import AgentTopic, agent_subscriptions
+
+_log = logging.getLogger(__name__)
+
+#: What is under way when the agent is stopped may go on for so long.
+GRACE_SECONDS = 5.0
+#: The broker keeps commands for an agent that is away for so long; each has an expiry of its own besides.
+SESSION_EXPIRY_SECONDS = 3600
+#: Saying goodbye must not delay the stop on a dead link.
+_GOODBYE_SECONDS = 2.0
+#: Devices of one driver often appear one after the other; one inventory tells them all.
+_INVENTORY_SECONDS = 1.0
+
+
+class AlreadyRunning(Exception):
+    """Another agent uses the same state directory."""
+
+
+@contextlib.contextmanager
+def state_lock(folder: Path) -> Iterator[None]:
+    """Make the state directory (mode 0700) and keep other agents out of it; raises `AlreadyRunning` or `OSError`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"another village-agent runs with the state directory {folder}") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Agent:
+    """One run of the agent."""
+
+    def __init__(self, settings: Settings, roster: Roster) -> None:
+        """The state directory exists and is locked by the caller."""
+        self._settings = settings
+        self._roster = roster
+        self._agent = settings.agent.id
+        self._since = datetime.now(UTC)
+        self.session_id = uuid4().hex
+        self._disk = DiskThread()
+        self._outbox = Outbox(settings.state_dir / "outbox.db", settings.outbox.max_bytes, self._disk)
+        self._hub = Hub(self._agent, self.session_id, self._outbox, StateTable())
+        self._supervisor = Supervisor(roster, self._hub)
+        self._doors = DoorRuntime(settings.doors, roster, self._hub)
+        identity = Identity(self._agent, settings.agent.area, settings.command_key)
+        self._commands = CommandRuntime(
+            identity, settings.state_dir / "commands.db", self._disk, self._outbox, roster, self._hub, settings.ca_file
+        )
+        self._session = Session(
+            SessionSettings(
+                settings.address, f"agent-{self._agent}", self._status(online=False), expiry=SESSION_EXPIRY_SECONDS
+            ),
+            [Subscription(topic, retained=False) for topic in agent_subscriptions(self._agent, settings.agent.area)],
+            self._on_message,
+        )
+        self._uplink = Uplink(self._agent, self._outbox, self._session)
+        self._ack_topic = str(AgentTopic(self._agent, "ack"))
+        self._devices_changed = asyncio.Event()
+        self._hub.on_card = self._doors.on_card
+        self._hub.on_devices_changed = self._devices_changed.set
+
+    async def run(self, stop: asyncio.Event, notifier: Notifier) -> None:
+        """Serve until `stop` is set; then finish what is under way within the grace, say goodbye and close."""
+        settings = self._settings
+        self._hub.post(None, AgentStarted(session=self.session_id, version=__version__))
+        writer = asyncio.create_task(self._outbox.run(), name="outbox")
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = {
+                    "supervisor": self._supervisor.run(),
+                    "doors": self._doors.run(),
+                    "commands": self._commands.run(),
+                    "uplink": self._uplink.run(),
+                    "session": self._session.run(self._announce),
+                    "inventory": self._publish_changes(),
+                    "health": report_self(self._agent, self._outbox, self._supervisor),
+                    "watchdog": feed_watchdog(notifier, self._disk, self._supervisor),
+                }
+                tasks = [group.create_task(job, name=name) for name, job in work.items()]
+                _log.info(
+                    "agent %s started with %d drivers, session %s", self._agent, len(settings.devices), self.session_id
+                )
+                notifier.ready(f"{len(settings.devices)} drivers")
+                await self._stopped(stop, writer)
+                notifier.stopping()
+                await self._finish()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            writer.cancel()
+            await asyncio.wait([writer])
+            await self._commands.close()
+            await self._outbox.close()
+            await self._disk.close()
+            _log.info("agent %s stopped", self._agent)
+
+    async def _stopped(self, stop: asyncio.Event, writer: asyncio.Task[None]) -> None:
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait([stopping, writer], return_when=asyncio.FIRST_COMPLETED)
+            if writer.done():
+                # A fault of the program; systemd starts us again.
+                writer.result()
+        finally:
+            stopping.cancel()
+
+    async def _finish(self) -> None:
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._commands.drain()
+        except TimeoutError:
+            _log.warning("commands are still under way after %.0f s; they end without a result", GRACE_SECONDS)
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await self._session.publish(self._status(online=False))
+        except (TimeoutError, SessionError) as error:
+            _log.debug("no goodbye: %s", error)
+
+    def _on_message(self, message: Received) -> None:
+        if message.topic == self._ack_topic:
+            self._uplink.on_ack(message.payload)
+        else:
+            self._commands.on_message(message)
+
+    async def _announce(self) -> None:
+        await self._session.publish(self._status(online=True))
+        await self._session.publish(self._inventory())
+        self._uplink.connected()
+
+    async def _publish_changes(self) -> None:
+        while True:
+            await self._devices_changed.wait()
+            await asyncio.sleep(_INVENTORY_SECONDS)
+            self._devices_changed.clear()
+            self._supervisor.refresh()
+            try:
+                await self._session.publish(self._inventory())
+            except SessionError as error:
+                # The next connection announces it.
+                _log.debug("inventory not published: %s", error)
+
+    def _status(self, *, online: bool) -> Publication:
+        status = AgentStatus(online=online, session=self.session_id, version=__version__, since=self._since)
+        return Publication(str(AgentTopic(self._agent, "status")), encode_message(status), retain=True)
+
+    def _inventory(self) -> Publication:
+        inventory = Inventory(
+            agent=self._agent,
+            area=self._settings.agent.area,
+            config_version=self._settings.version,
+            devices=self._roster.inventory(),
+        )
+        return Publication(str(AgentTopic(self._agent, "inventory")), encode_message(inventory), retain=True)

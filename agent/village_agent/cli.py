@@ -1,0 +1,193 @@
+"""The command line of the agent. Only typer is imported here; everything else inside the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from village_agent.config import Settings
+    from village_agent.roster import Roster
+
+EXIT_CONFIGURATION = 3
+EXIT_RUNNING = 4
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The agent on the box next to loudspeakers, cameras and doors. 运行在喇叭、摄像机和门禁旁边的边缘代理。",
+    epilog="""\b
+Examples 示例:
+  village-agent drivers                        what can be connected 可连接的设备
+  village-agent drivers osdp                   every setting of a driver 某驱动的全部设置
+  village-agent check --config agent.toml      what answers, what doesn't 检查哪些设备有应答
+  village-agent run --config agent.toml        serve until stopped 持续运行
+""",
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="Configuration file (TOML). 配置文件。", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer for programs. 输出 JSON。")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from village_wire import __version__
+
+        typer.echo(f"village-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version. 显示版本。")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(
+    help="Serve until stopped by SIGTERM or Ctrl-C. 持续运行，直到收到停止信号。",
+    short_help="Serve until stopped by SIGTERM or Ctrl-C. 持续运行，直到收到停止信号。",
+    epilog="""\b
+Exit codes 退出码: 0 stopped 正常停止, 1 failed 故障, 3 configuration wrong 配置错误, 4 already running 已在运行
+Example 示例:
+  village-agent run --config /etc/village-edge/agent.toml --log-level debug
+""",
+)
+def run(
+    config: ConfigOption,
+    log_level: Annotated[
+        str, typer.Option(help="debug, info, warning or error. 日志级别。", case_sensitive=False)
+    ] = "info",
+) -> None:
+    """Serve until stopped."""
+    settings, roster = _load(config)
+    from village_agent import serve
+    from village_agent.app import AlreadyRunning
+
+    try:
+        serve.configure_logging(log_level)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--log-level") from None
+    try:
+        serve.serve(settings, roster)
+    except AlreadyRunning as error:
+        typer.echo(f"{error}; stop it first, or give this one its own state_dir. 已有代理使用该目录。", err=True)
+        raise typer.Exit(EXIT_RUNNING) from None
+    except OSError as error:
+        typer.echo(f"state directory {settings.state_dir}: {error.strerror}", err=True)
+        raise typer.Exit(EXIT_CONFIGURATION) from None
+
+
+@app.command(
+    help="See which devices answer and what to do about the others. 检查配置和各设备的应答。",
+    short_help="See which devices answer and what to do about the others. 检查配置和各设备的应答。",
+    epilog="""\b
+Exit codes 退出码: 0 all answer 全部正常, 1 degraded 降级, 2 something is down 有故障, 3 configuration wrong 配置错误
+Example 示例:
+  village-agent check --config agent.toml --seconds 20 --json
+""",
+)
+def check(
+    config: ConfigOption,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to wait at most. 最长等待秒数。")] = 10.0,
+    json_: JsonOption = False,
+    lang: Annotated[
+        str, typer.Option(envvar="VILLAGE_LANG", help="Language of the advice: en or zh. 建议的语言。")
+    ] = "",
+) -> None:
+    """Check the configuration, then the devices."""
+    settings, roster = _load(config, "-check", json_=json_)
+    import asyncio
+
+    from village_agent import listing
+    from village_agent.check import check as run_check
+    from village_agent.check import worst
+
+    rows = asyncio.run(run_check(settings, roster, seconds))
+    if json_:
+        _echo_json({"schema": "village-agent.check/1", "status": worst(rows), "rows": [row.as_json() for row in rows]})
+    else:
+        typer.echo(listing.check_table(rows, "zh" if (lang or os.environ.get("LANG", "")).startswith("zh") else "en"))
+    raise typer.Exit({"ok": 0, "degraded": 1, "down": 2}[worst(rows)])
+
+
+@app.command(
+    help="List the drivers, or every setting of one. 列出驱动及其全部设置。",
+    short_help="List the drivers, or every setting of one. 列出驱动及其全部设置。",
+    epilog="""\b
+Examples 示例:
+  village-agent drivers
+  village-agent drivers syn6288
+  village-agent drivers --settings --json
+""",
+)
+def drivers(
+    name: Annotated[str, typer.Argument(help="Driver to describe. 要说明的驱动。", show_default=False)] = "",
+    settings: Annotated[bool, typer.Option("--settings", help="Describe the settings of all. 列出全部设置。")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """List the drivers."""
+    from village_agent import listing
+    from village_drivers.registry import DRIVERS
+
+    if name and name not in DRIVERS:
+        typer.echo(f"unknown driver {name!r}; known are {', '.join(DRIVERS)}", err=True)
+        raise typer.Exit(2)
+    names = [name] if name else list(DRIVERS)
+    described = {one: listing.describe(one, with_settings=settings or bool(name)) for one in names}
+    if json_:
+        _echo_json({"schema": "village-agent.drivers/1", "drivers": list(described.values())})
+    else:
+        typer.echo(listing.drivers_text(list(described.values())))
+
+
+def _load(config: Path, client_suffix: str = "", *, json_: bool = False) -> tuple[Settings, Roster]:
+    from village_agent.config import load
+    from village_agent.roster import Roster
+    from village_wire.settings import InvalidSettings
+
+    try:
+        settings = load(config)
+        return settings, Roster.build(settings, client_suffix)
+    except InvalidSettings as error:
+        if json_:
+            problems = [
+                {"file": str(error.path), "line": problem.line or None, "key": problem.key, "reason": problem.reason}
+                for problem in error.problems
+            ]
+            _echo_json({"schema": "village-agent.check/1", "status": "misconfigured", "problems": problems})
+        else:
+            typer.echo(f"{error}\nThe configuration is wrong; nothing was started. 配置有误，未启动。", err=True)
+        raise typer.Exit(EXIT_CONFIGURATION) from None
+
+
+def _echo_json(document: dict[str, object]) -> None:
+    import json
+
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def main() -> None:
+    """Entry point of `village-agent`."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output, `head` perhaps, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""The agent's configuration: a TOML file, checked before anything starts. Every problem names file, key, line and reason."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from village_drivers.kit import Driver, DriverConfig
+from village_drivers.registry import DRIVERS
+from village_wire.areas import Area
+from village_wire.commands import decode_public_key
+from village_wire.ids import AgentId, DeviceId
+from village_wire.presence import MAX_DEVICES
+from village_wire.session import BrokerAddress
+from village_wire.settings import InvalidSettings, Problem, problem_at, problems_of, read_toml
+
+#: Readings of the agent itself carry this device id.
+AGENT_DEVICE = "agent"
+#: Passwords are far shorter; a longer file is the wrong file.
+MAX_SECRET = 4096
+_CARD = re.compile(r"([0-9]{1,3}):([0-9a-f]{2,})", re.ASCII)
+_M = TypeVar("_M", bound=BaseModel)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AgentTable(_Table):
+    """Table `[agent]`."""
+
+    id: AgentId = Field(
+        description="Name of this agent, unique at the collector. 代理名称，在采集端唯一。", examples=["box-7"]
+    )
+    area: Area = Field(description="Area code of the site. 所在区域代码。", examples=["330106109003"])
+    state_dir: Path | None = Field(
+        None,
+        description="Folder for the outbox and the command table. 存放发件箱和命令记录的目录。",
+        examples=["/var/lib/village-agent"],
+    )
+
+
+def _check_key(text: str) -> str:
+    try:
+        decode_public_key(text)
+    except ValueError:
+        raise ValueError("not a base64 Ed25519 public key; copy the line in the collector's command_key.pub") from None
+    return text
+
+
+class CollectorTable(_Table):
+    """Table `[collector]`."""
+
+    broker: str = Field(
+        description="Address of the collector's broker. 采集端 MQTT 服务器地址。", examples=["mqtt://127.0.0.1:1883"]
+    )
+    command_key: Annotated[str, AfterValidator(_check_key)] = Field(
+        description="The collector's public key, the line in its command_key.pub. 采集端公钥，即 command_key.pub 中的一行。",
+        examples=["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],
+    )
+    username: str | None = Field(None, description="User name at the broker. MQTT 用户名。", examples=["box-7"])
+    password_file: Path | None = Field(
+        None,
+        description="File that holds nothing but the password. 只含密码的文件。",
+        examples=["/etc/village-agent/password"],
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="Certificates to trust, PEM, for mqtts. mqtts 的受信证书（PEM）。",
+        examples=["/etc/village-agent/ca.pem"],
+    )
+    certificate_file: Path | None = Field(
+        None,
+        description="This agent's certificate, PEM. 本代理的证书（PEM）。",
+        examples=["/etc/village-agent/agent.pem"],
+    )
+    key_file: Path | None = Field(
+        None, description="Key of the certificate, PEM. 证书的私钥（PEM）。", examples=["/etc/village-agent/agent.key"]
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        BrokerAddress(self.broker).check()
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs username")
+        return self
+
+
+class OutboxTable(_Table):
+    """Table `[outbox]`."""
+
+    max_bytes: int = Field(
+        50_000_000,
+        ge=2_000_000,
+        le=100_000_000_000,
+        description="Disk space for what the collector has not confirmed. 未确认数据的磁盘上限（字节）。",
+        examples=[50_000_000],
+    )
+
+
+def _check_card(text: str) -> str:
+    match = _CARD.fullmatch(text.lower())
+    if match is None or len(match[2]) != 2 * ((int(match[1]) + 7) // 8):
+        raise ValueError(
+            f"{text[:40]!r} is not a card: <number of bits>:<their bytes in hexadecimal>, as in 26:00123456"
+        )
+    return text.lower()
+
+
+class DoorTable(_Table):
+    """Table `[[doors]]`: which cards open which lock."""
+
+    reader: DeviceId = Field(description="Device at which cards are read. 读卡设备。", examples=["gate-reader"])
+    lock: DeviceId = Field(description="Device that releases the lock. 开锁设备。", examples=["gate-reader"])
+    cards: tuple[Annotated[str, AfterValidator(_check_card)], ...] = Field(
+        (), description="Cards that open it: bits and bytes. 可开门的卡：位数和字节。", examples=[["26:00123456"]]
+    )
+    unlock_seconds: float = Field(
+        5.0, gt=0, le=60, description="How long the lock stays released. 开锁时长（秒）。", examples=[5]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DriverEntry:
+    """One entry of [[devices]], with the class of its driver."""
+
+    type: type[Driver]
+    config: DriverConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A valid configuration. `text` is the file's, so that a later problem can name its line."""
+
+    file: Path
+    text: str
+    agent: AgentTable
+    collector: CollectorTable
+    outbox: OutboxTable
+    devices: tuple[DriverEntry, ...]
+    doors: tuple[DoorTable, ...]
+    password: SecretStr | None
+
+    @property
+    def version(self) -> str:
+        """The first 16 digits of the SHA-256 of the file."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+    @property
+    def state_dir(self) -> Path:
+        """[agent] state_dir, else $STATE_DIRECTORY (systemd), else `village-agent-state` next to the file."""
+        if self.agent.state_dir is not None:
+            return self.file.parent / self.agent.state_dir
+        given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(given) if given else self.file.parent / "village-agent-state"
+
+    @property
+    def ca_file(self) -> Path | None:
+        """Certificates to trust, for the broker and for uploads."""
+        return self._path(self.collector.ca_file)
+
+    @property
+    def address(self) -> BrokerAddress:
+        """The collector's broker."""
+        table = self.collector
+        password = self.password.get_secret_value() if self.password else None
+        certificate, key = self._path(table.certificate_file), self._path(table.key_file)
+        return BrokerAddress(table.broker, table.username, password, self.ca_file, certificate, key)
+
+    @property
+    def command_key(self) -> Ed25519PublicKey:
+        """The key with which commands must be signed."""
+        return decode_public_key(self.collector.command_key)
+
+    def _path(self, relative: Path | None) -> Path | None:
+        return None if relative is None else self.file.parent / relative
+
+
+def load(file: Path) -> Settings:
+    """Read and check a configuration. Relative paths count from the file's folder.
+
+    Raises:
+        InvalidSettings: with all problems at once; each names file, key, line and reason.
+    """
+    file = file.absolute()
+    text, document = read_toml(file)
+    return _Reader(file, text).read(document)
+
+
+class _Reader:
+    """Checks the parts of one document and gathers their problems."""
+
+    def __init__(self, file: Path, text: str) -> None:
+        self._file = file
+        self._text = text
+        self._problems: list[Problem] = []
+
+    def read(self, document: dict[str, Any]) -> Settings:
+        for key in document.keys() - {"agent", "collector", "outbox", "devices", "doors"}:
+            self._add((key,), "unknown key")
+        agent = self._table(AgentTable, document.get("agent", {}), ("agent",))
+        collector = self._table(CollectorTable, document.get("collector", {}), ("collector",))
+        outbox = self._table(OutboxTable, document.get("outbox", {}), ("outbox",))
+        devices = [self._device(table, index) for index, table in enumerate(self._array(document, "devices"))]
+        doors = [
+            self._table(DoorTable, table, ("doors", index))
+            for index, table in enumerate(self._array(document, "doors"))
+        ]
+        self._unique([None if entry is None else entry.config.id for entry in devices], "devices", "id")
+        self._unique([None if door is None else door.reader for door in doors], "doors", "reader")
+        password = None
+        if collector is not None:
+            password = self._password(collector)
+            for key in ("ca_file", "certificate_file", "key_file"):
+                self._content(getattr(collector, key), key)
+        if self._problems or agent is None or collector is None or outbox is None:
+            raise InvalidSettings(self._file, self._problems)
+        drivers = tuple(entry for entry in devices if entry is not None)
+        rules = tuple(door for door in doors if door is not None)
+        return Settings(self._file, self._text, agent, collector, outbox, drivers, rules, password)
+
+    def _add(self, place: tuple[str | int, ...], reason: str) -> None:
+        self._problems.append(problem_at(self._text, place, reason))
+
+    def _table(self, model: type[_M], table: object, place: tuple[str | int, ...]) -> _M | None:
+        try:
+            return model.model_validate(table)
+        except ValidationError as error:
+            self._problems += problems_of(error, self._text, place)
+            return None
+
+    def _array(self, document: dict[str, Any], key: str) -> list[Any]:
+        array = document.get(key, [])
+        if not isinstance(array, list):
+            self._add((key,), f"write [[{key}]], once for each")
+            return []
+        if len(array) > MAX_DEVICES:
+            self._add((key,), f"more than {MAX_DEVICES}")
+            return []
+        return array
+
+    def _device(self, table: object, index: int) -> DriverEntry | None:
+        place: tuple[str | int, ...] = ("devices", index, "driver")
+        name = table.get("driver") if isinstance(table, dict) else None
+        if not isinstance(name, str) or name not in DRIVERS:
+            reason = "this key is required" if name is None else f"unknown driver {str(name)[:40]!r}"
+            self._add(place, f"{reason}; known are {', '.join(DRIVERS)}")
+            return None
+        try:
+            driver = DRIVERS[name].load()
+        except ImportError as error:
+            self._add(place, f"the driver {name} can't be loaded: {error}; install village-edge[agent]")
+            return None
+        config = self._table(driver.Config, table, ("devices", index))
+        return None if config is None else DriverEntry(driver, config)
+
+    def _unique(self, names: list[str | None], table: str, key: str) -> None:
+        first: dict[str, int] = {}
+        for index, name in enumerate(names):
+            if name is not None and first.setdefault(name, index) != index:
+                self._add((table, index, key), f"{name!r} is already used by {table}.{first[name]}.{key}")
+
+    def _password(self, collector: CollectorTable) -> SecretStr | None:
+        content = self._content(collector.password_file, "password_file")
+        if content is None:
+            return None
+        try:
+            secret = content.decode().strip("\r\n")
+        except UnicodeDecodeError:
+            secret = ""
+        if not secret or "\n" in secret or len(secret) > MAX_SECRET:
+            self._add(("collector", "password_file"), "the file must hold the password on one line and nothing else")
+            return None
+        return SecretStr(secret)
+
+    def _content(self, path: Path | None, key: str) -> bytes | None:
+        if path is None:
+            return None
+        try:
+            with (self._file.parent / path).open("rb") as stream:
+                return stream.read(MAX_SECRET + 3)
+        except OSError as error:
+            self._add(("collector", key), f"{path}: {error.strerror}")
+            return None

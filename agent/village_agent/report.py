@@ -1,0 +1,139 @@
+"""Takes what drivers tell: readings to the outbox, states to the table, happenings to events and to the doors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from village_agent.roster import Unit
+from village_agent.states import StateTable
+from village_drivers.kit import CardRead, DriverEvent, KeysPressed
+from village_wire.events import Event, EventData, StateChanged, first_problem
+from village_wire.ids import uuid7
+from village_wire.points import InvalidPoint, Value, encode_point
+from village_wire.states import Status
+
+_log = logging.getLogger(__name__)
+
+MAX_EVIDENCE = 1000
+#: Distinct complaints that are logged; a driver that invents more is counted on in silence.
+_MAX_LOGGED = 200
+
+
+def make_event(device: str | None, data: EventData) -> Event:
+    """Return an event that happens now."""
+    now = time.time_ns()
+    return Event(id=uuid7(now // 1_000_000), time=datetime.fromtimestamp(now / 1e9, UTC), device=device, data=data)
+
+
+class Sink(Protocol):
+    """Where readings and events go; an `Outbox` is one."""
+
+    def add_line(self, line: bytes) -> None:
+        """One line of telemetry."""
+
+    def post_event(self, event: Event) -> None:
+        """One event."""
+
+
+class Hub:
+    """What the reports of all drivers share."""
+
+    def __init__(self, agent: str, session: str, sink: Sink, states: StateTable) -> None:
+        self.agent = agent
+        self.session = session
+        self.sink = sink
+        self.states = states
+        #: What did not fit the contract, by driver and problem.
+        self.invalid: Counter[str] = Counter()
+        self.on_card: Callable[[str, CardRead], None] = lambda _reader, _card: None
+        self.on_devices_changed: Callable[[], None] = lambda: None
+
+    def post(self, device: str | None, data: EventData) -> None:
+        """Record an event that happens now."""
+        self.sink.post_event(make_event(device, data))
+
+    def set_state(self, device: str, status: Status, code: str, evidence: str) -> None:
+        """Enter a device's state; a change of status or code is logged and becomes an event."""
+        before = self.states.get(device)
+        now = datetime.now(UTC)
+        evidence = evidence[:MAX_EVIDENCE]
+        if not self.states.set(device, status, code, evidence, now):
+            return
+        try:
+            self.post(
+                device, StateChanged(status=status, code=code, evidence=evidence, since=now, session=self.session)
+            )
+        except ValidationError as error:
+            self.complain(f"device {device}: state {status!r}, {code[:40]!r}: {first_problem(error)}")
+            return
+        if status in {"down", "degraded"}:
+            _log.warning("device %s is %s: %s: %s", device, status, code, evidence)
+        elif before is not None and before.status in {"down", "degraded"}:
+            _log.info(
+                "device %s is %s again, it was %s (%s) for %s",
+                device,
+                status,
+                before.status,
+                before.code,
+                now - before.since,
+            )
+
+    def complain(self, problem: str) -> None:
+        """Count a breach of the contract and log it the first time."""
+        if problem not in self.invalid and len(self.invalid) < _MAX_LOGGED:
+            _log.warning("%s", problem)
+            self.invalid[problem] = 0
+        if problem in self.invalid:
+            self.invalid[problem] += 1
+
+
+class UnitReport:
+    """The `kit.Report` of one driver."""
+
+    def __init__(self, unit: Unit, hub: Hub) -> None:
+        self._unit = unit
+        self._hub = hub
+
+    def reading(self, device: str, kind: str, fields: Mapping[str, Value]) -> None:
+        """See `kit.Report`."""
+        if not self._owns(device):
+            return
+        try:
+            line = encode_point(kind, self._hub.agent, device, fields, time.time_ns())
+        except InvalidPoint as error:
+            # The value itself would make every complaint a new one.
+            self._hub.complain(f"driver {self._unit.config.id}: reading dropped: {str(error).partition(', not ')[0]}")
+            return
+        self._hub.sink.add_line(line)
+
+    def event(self, device: str, event: DriverEvent) -> None:
+        """See `kit.Report`."""
+        if isinstance(event, KeysPressed) or not self._owns(device):
+            # Typed digits may be a PIN. No door takes them yet.
+            return
+        if isinstance(event, CardRead):
+            self._hub.on_card(device, event)
+        else:
+            self._hub.post(device, event)
+
+    def state(self, device: str, status: Status, code: str, evidence: str) -> None:
+        """See `kit.Report`."""
+        if self._owns(device):
+            self._hub.set_state(device, status, code, evidence)
+
+    def devices_changed(self) -> None:
+        """See `kit.Report`."""
+        self._hub.on_devices_changed()
+
+    def _owns(self, device: str) -> bool:
+        if device in self._unit.devices():
+            return True
+        self._hub.complain(f"driver {self._unit.config.id} reports on {device[:64]!r}, which is none of its devices")
+        return False
