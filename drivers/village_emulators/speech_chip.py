@@ -70,7 +70,8 @@ class SpeechChipEmulator(ABC):
         self._path = path
         self._speed = speed
         self._baudrate = self.default_baudrate if baudrate is None else baudrate
-        self._told = told
+        #: Hears of every text as it ends.
+        self.told = told
         self.volume = self.default_volume
         #: What was spoken, oldest first.
         self.spoken: deque[Spoken] = deque(maxlen=_MAX_LOG)
@@ -132,6 +133,11 @@ class SpeechChipEmulator(ABC):
         if self._speech is not None and self._speech.paused_at is None:
             times.append(self._speech.ends)
         return min(times, default=None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a text is being spoken."""
+        return self._speech is not None
 
     async def restart(self) -> None:
         """Lose power for a moment."""
@@ -197,8 +203,8 @@ class SpeechChipEmulator(ABC):
         if speech.text:
             spoken = Spoken(speech.text, round(ended - speech.started, 3), speech.volume, complete)
             self.spoken.append(spoken)
-            if self._told is not None:
-                self._told(spoken)
+            if self.told is not None:
+                self.told(spoken)
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()

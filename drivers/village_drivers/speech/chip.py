@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
-from village_drivers.kit import Device, DriverError, NotConnected, Refused, Report, Services
+from village_drivers.kit import Device, DriverConfig, DriverError, NotConnected, Refused, Report, Services
 from village_drivers.serial_line import SerialLine
 from village_drivers.speech.chip_type import ChipType, SpeechConfig, Timing
 from village_drivers.speech.link import ChipLink
@@ -38,8 +38,9 @@ class _Turn:
 
 
 class SpeechChip:
-    """A loudspeaker with a speech chip. Subclasses name the chip."""
+    """A loudspeaker with a speech chip. Subclasses name the chip and its settings."""
 
+    Config: ClassVar[type[DriverConfig]]
     chip: ClassVar[ChipType]
 
     def __init__(self, config: SpeechConfig, baudrate: int, services: Services) -> None:
@@ -97,6 +98,9 @@ class SpeechChip:
             async with self._take_turn() as link:
                 started = asyncio.get_running_loop().time()
                 try:
+                    # What it may speak from before must not pass for this text.
+                    if await self._status(link) is Reply.SPEAKING:
+                        await self._silence(link)
                     for piece in pieces:
                         await self._speak(link, piece, percent)
                 except (asyncio.CancelledError, Refused):
@@ -115,12 +119,7 @@ class SpeechChip:
         if self._turn is not None:
             self._turn.end(Refused("silenced", "stopped while it was spoken"))
         async with self._exchange, self._take_turn() as link:
-            for _ in range(_ATTEMPTS):
-                await link.ask(self.chip.stop, {Reply.ACCEPTED, Reply.REJECTED}, self.timing.answer)
-                if await self._status(link) is Reply.IDLE:
-                    self._set(busy=False)
-                    return
-        raise Refused("rejected", f"{self.chip.name} still speaks after {_ATTEMPTS} stop frames")
+            await self._silence(link)
 
     async def _serve(self, link: ChipLink) -> None:
         failures: list[NotConnected] = []
@@ -160,6 +159,14 @@ class SpeechChip:
         finally:
             self._turn = None
 
+    async def _silence(self, link: ChipLink) -> None:
+        for _ in range(_ATTEMPTS):
+            await link.ask(self.chip.stop, {Reply.ACCEPTED, Reply.REJECTED}, self.timing.answer)
+            if await self._status(link) is Reply.IDLE:
+                self._set(busy=False)
+                return
+        raise Refused("rejected", f"{self.chip.name} still speaks after {_ATTEMPTS} stop frames")
+
     async def _speak(self, link: ChipLink, piece: Piece, percent: float) -> None:
         """Speak one piece to its confirmed end."""
         # At each frame, because a chip that was reset meanwhile has forgotten it.
@@ -167,9 +174,8 @@ class SpeechChip:
         frame = self.chip.say(mark + piece.text, piece.encoding)
         for _ in range(_ATTEMPTS):
             answer = await link.ask(frame, {Reply.ACCEPTED, Reply.REJECTED}, self.timing.answer)
-            if answer is Reply.REJECTED:
-                continue
-            if answer is None and await self._status(link) is Reply.IDLE:
+            # Noise can hide or imitate an answer; sending again would cut off a chip that speaks.
+            if answer is not Reply.ACCEPTED and await self._status(link) is Reply.IDLE:
                 continue
             self._set(busy=True, volume=percent)
             if await self._spoken(link, len(piece.text)):
@@ -185,7 +191,8 @@ class SpeechChip:
         due = now() + characters * self.timing.expected_per_character + self.timing.slack
         while True:
             said = await link.hear({Reply.IDLE, Reply.READY, Reply.REJECTED}, max(due - now(), 0))
-            if await self._status(link) is Reply.IDLE:
+            # Twice, because noise that imitates a reply comes in bursts.
+            if await self._status(link) is Reply.IDLE and await self._status(link) is Reply.IDLE:
                 if said is Reply.READY:
                     raise Refused("power_fault", f"{self.chip.name} restarted while it spoke")
                 return said is not Reply.REJECTED
