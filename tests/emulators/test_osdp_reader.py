@@ -16,7 +16,8 @@ import pytest
 from tests.drivers.osdp.bench import KEY, Log, bus, reader_config
 from village_drivers.kit import CardRead, KeysPressed
 from village_emulators.line import Cable
-from village_emulators.osdp_reader import EmulatedReader, obey
+from village_emulators.osdp_device import EmulatedReader
+from village_emulators.osdp_reader import obey
 from village_wire.events import Alarm
 
 

@@ -15,7 +15,8 @@ from village_drivers.osdp.config import BusConfig
 from village_drivers.osdp.driver import OsdpBus
 from village_drivers.osdp.reader import Reader
 from village_emulators.line import Cable
-from village_emulators.osdp_reader import OsdpReaders, Told
+from village_emulators.osdp_device import Told
+from village_emulators.osdp_reader import OsdpReaders
 from village_wire.points import Value, encode_point
 from village_wire.states import ADVICE, Status
 

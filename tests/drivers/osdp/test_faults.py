@@ -222,7 +222,7 @@ async def test_libosdp_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None
 async def test_challenges_differ_between_two_starts() -> None:
     """libosdp draws them from an unseeded generator: the first of each process would be the same."""
     script = (
-        "import sys; from village_drivers.osdp.panel import Panel; from village_emulators.osdp_reader import EmulatedReader;"
+        "import sys; from village_drivers.osdp.panel import Panel; from village_emulators.osdp_device import EmulatedReader;"
         "from village_drivers.osdp.frames import FrameSplitter, command_code;"
         "panel = Panel(1, bytes(range(16))); reader = EmulatedReader(1, bytes(range(16)), lambda told: None);\n"
         "for _ in range(3):\n"

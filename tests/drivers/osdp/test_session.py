@@ -9,7 +9,7 @@ from village_drivers.osdp import commands, frames
 from village_drivers.osdp.frames import Frame, FrameSplitter, build_frame, command_code
 from village_drivers.osdp.panel import Outcome, Panel
 from village_drivers.osdp.session import Session
-from village_emulators.osdp_reader import EmulatedReader, Told
+from village_emulators.osdp_device import EmulatedReader, Told
 
 _OUTPUT = 0x68
 
@@ -150,3 +150,16 @@ def test_a_reader_is_silent_after_three_seconds() -> None:
     assert not session.silent(103.0)
     assert session.silent(103.1)
     assert not session.unsettled(103.0)
+
+
+def test_a_wall_clock_that_was_set_back_silences_nobody() -> None:
+    """For libosdp no time passes here, which is what it sees of a clock set back: it has no poll to send."""
+    now = 100.0
+    reader, session = EmulatedReader(1, KEY, lambda told: None), Session(1, KEY, now)
+    while not session.panel.online:
+        session.answered(only(reader.hear(session.transmit(now))), now)
+    for seconds in (0.06, 1.6):
+        now += seconds
+        assert session.transmit(now) == b""
+    assert not session.panel.online
+    assert command_code(session.transmit(now)) == frames.ID
