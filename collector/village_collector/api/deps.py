@@ -25,6 +25,7 @@ class Deps:
 
     `problems` tells what keeps the collector itself from taking data in now: called in any thread, must not block.
     `public_url` is how agents reach the API, such as `http://127.0.0.1:8480`, without a path.
+    `picture_seconds` is how long a request waits for a picture: a 4G uplink of 1 Mbit/s carries 3 MB in 25 s.
     """
 
     control: ControlStore
@@ -33,6 +34,7 @@ class Deps:
     problems: Callable[[], Sequence[Problem]]
     public_url: str
     uploads: PendingUploads = field(default_factory=PendingUploads)
+    picture_seconds: float = 25.0
     now: Callable[[], datetime] = _now
 
 

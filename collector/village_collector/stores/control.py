@@ -21,6 +21,8 @@ from village_wire.presence import AgentStatus, Inventory
 MAX_DEAD_LETTERS = 10_000
 #: What is kept of a refused message, as `DeadLetter` promises.
 MAX_DEAD_CONTENT = 4096
+#: Deleting so many takes some milliseconds; ingest waits as long.
+_PURGED_AT_ONCE = 2000
 
 
 class ControlStore(ControlReads, CommandRecords):
@@ -68,12 +70,16 @@ class ControlStore(ControlReads, CommandRecords):
 
         Device states stay. An event that is delivered again after it was purged is stored again; states don't change by that.
         """
-
-        def work(connection: Connection) -> int:
-            self._purge_commands(connection, before)
-            return connection.execute(delete(events).where(events.c.received < before)).rowcount
-
-        return self._database.write(work)
+        self._database.write(lambda connection: self._purge_commands(connection, before))
+        oldest = select(events.c.number).where(events.c.received < before).limit(_PURGED_AT_ONCE).scalar_subquery()
+        purged = 0
+        while True:
+            gone = self._database.write(
+                lambda connection: connection.execute(delete(events).where(events.c.number.in_(oldest))).rowcount
+            )
+            purged += gone
+            if gone < _PURGED_AT_ONCE:
+                return purged
 
 
 def _store_events(connection: Connection, batches: Sequence[ReceivedEvents]) -> None:
@@ -92,9 +98,8 @@ def _store_events(connection: Connection, batches: Sequence[ReceivedEvents]) -> 
     _touch(connection, heard)
     areas: dict[str, str] = {}
     for part in chunks(heard):
-        areas.update(
-            connection.execute(select(agents.c.agent, agents.c.area).where(agents.c.agent.in_(part))).tuples().all()
-        )
+        found = connection.execute(select(agents.c.agent, agents.c.area).where(agents.c.agent.in_(part)))
+        areas.update({row.agent: row.area for row in found})
     connection.execute(
         insert(events),
         [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
@@ -38,6 +39,8 @@ class Database:
         except ArgumentError:
             raise ValueError("not a database URL; one looks like sqlite:////path/control.db") from None
         self._engine: Engine | None = None
+        # SQLite lets a writer that finds another one at work sleep and try again; a lock hands over at once, in turn.
+        self._writing = threading.Lock() if self._is_sqlite else nullcontext()
 
     def __str__(self) -> str:
         return f"control store {self._url.render_as_string(hide_password=True)}"
@@ -79,7 +82,7 @@ class Database:
         Raises:
             StoreUnavailable: nothing of it was stored.
         """
-        with self._translated():
+        with self._translated(), self._writing:
             for _ in range(_TRIES - 1):
                 try:
                     return self._write_once(work)

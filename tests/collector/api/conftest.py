@@ -1,0 +1,78 @@
+"""The application over a real control store, as a client on the same machine sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.collector.kit import T0, MemoryTelemetry, Outbox, add_site, at, batch
+from village_collector.api.app import create_app
+from village_collector.api.deps import Deps
+from village_collector.commands import CommandService
+from village_collector.ports import Problem
+from village_collector.stores.control import ControlStore
+from village_wire.events import Event
+
+
+class Collector:
+    """The parts behind one API."""
+
+    def __init__(self, control: ControlStore) -> None:
+        self.now: datetime = at(60)
+        self.control = control
+        self.telemetry = MemoryTelemetry()
+        self.outbox = Outbox()
+        self.problems: list[Problem] = []
+        self.commands = CommandService(control, self.outbox.key, self.outbox.publish, now=lambda: self.now)
+        self.deps = Deps(
+            control=control,
+            telemetry=self.telemetry,
+            commands=self.commands,
+            problems=lambda: self.problems,
+            public_url="http://collector.village.example:8480",
+            now=lambda: self.now,
+        )
+        self.app = create_app(self.deps)
+
+    async def deliver(self, agent: str, *events: Event, received: datetime = T0) -> None:
+        await asyncio.to_thread(self.control.store_events, [batch(agent, *events, received=received)])
+        self.commands.results_arrived()
+
+
+@pytest.fixture
+def collector(control: ControlStore) -> Collector:
+    add_site(control)
+    return Collector(control)
+
+
+@pytest_asyncio.fixture
+async def client(collector: Collector) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=collector.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8480/api/v1") as client:
+        yield client
+
+
+def document(response: httpx.Response, name: str, status: int = 200) -> dict[str, Any]:
+    """The body of a good answer."""
+    assert response.status_code == status, response.text
+    found: dict[str, Any] = response.json()
+    assert found["schema"] == f"village.{name}/1"
+    return found
+
+
+def problem(response: httpx.Response, status: int) -> str:
+    """The detail of an error, which has the form of RFC 9457 and says what to do."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    found = response.json()
+    assert (found["type"], found["status"]) == ("about:blank", status)
+    assert found["title"]
+    assert found["advice"]["en"]
+    assert found["advice"]["zh"]
+    return str(found["detail"])

@@ -1,0 +1,80 @@
+"""The API behind a real HTTP server: what only a real connection shows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import pytest
+import pytest_asyncio
+import uvicorn
+
+from tests.collector.api.conftest import Collector, document, problem
+from tests.collector.api.test_cameras import JPEG, asked
+from village_collector.api.app import create_app
+
+
+@pytest_asyncio.fixture
+async def address(collector: Collector) -> AsyncIterator[tuple[str, int]]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    host, port = listener.getsockname()
+    app = create_app(replace(collector.deps, public_url=f"http://{host}:{port}"))
+    server = uvicorn.Server(uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    yield host, port
+    server.should_exit = True
+    await serving
+    listener.close()
+
+
+@pytest_asyncio.fixture
+async def near(address: tuple[str, int]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://{address[0]}:{address[1]}/api/v1", trust_env=False) as client:
+        yield client
+
+
+async def test_a_picture_whose_first_upload_broke_off(
+    collector: Collector, near: httpx.AsyncClient, address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        waiting = group.create_task(near.post("/cameras/gate-1/camera/snapshot"))
+        command, arguments = await asked(collector)
+        head = (
+            f"POST /api/v1/uploads/{command} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nContent-Type: image/jpeg\r\n"
+            f"Authorization: Bearer {arguments.upload_token}\r\nContent-Length: 1000\r\n\r\n"
+        )
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(head.encode() + JPEG)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        headers = {"authorization": f"Bearer {arguments.upload_token}", "content-type": "image/jpeg"}
+        while True:
+            response = await near.post(arguments.upload_url, content=JPEG, headers=headers)
+            if response.status_code == 204:
+                break
+            # The server has not yet seen that the first connection is gone.
+            problem(response, 403)
+    assert waiting.result().content == JPEG
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_request_without_a_host_is_refused(address: tuple[str, int]) -> None:
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /api/v1/health HTTP/1.0\r\n\r\n")
+        assert b" 421 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_health_over_a_real_connection(near: httpx.AsyncClient) -> None:
+    document(await near.get("/health"), "health")
+    problem(await near.get("/health", headers={"host": "evil.example"}), 421)

@@ -1,0 +1,165 @@
+"""Health rows as a pure function, and what a whole county costs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.collector.kit import OTHER, SESSION, T0, VILLAGE, at, batch, entry, inventory, state, status
+from village_collector.health import AgentRecord, DeviceRecord, collector_health, evaluate, summarise
+from village_collector.ports import Problem
+from village_collector.stores.control import ControlStore
+from village_wire.states import ADVICE, Status
+
+NOW = at(60)
+
+
+def agent(
+    name: str = "gate-1",
+    *,
+    online: bool | None = True,
+    state: tuple[Status, str, str] | None = None,
+    seen: float = 0,
+    area: str = VILLAGE,
+) -> AgentRecord:
+    received = None if online is None else T0
+    status, code, evidence = state or (None, None, None)
+    return AgentRecord(
+        name, area, online, SESSION, "1", received, at(seen), status, code, evidence, at(1) if state else None
+    )
+
+
+def device(name: str, *state: str, agent: str = "gate-1") -> DeviceRecord:
+    status, code, evidence = state or (None, None, None)
+    return DeviceRecord(agent, name, "村口", "osdp", "reader", status, code, evidence, at(2) if state else None)
+
+
+def test_a_device_tells_its_own_state() -> None:
+    rows = evaluate([agent()], [device("reader", "down", "no_answer", "3 polls")], NOW)
+    assert rows[0] == {
+        "agent": "gate-1",
+        "area": VILLAGE,
+        "device": "reader",
+        "name": "村口",
+        "driver": "osdp",
+        "kind": "reader",
+        "status": "down",
+        "code": "no_answer",
+        "evidence": "3 polls",
+        "since": "2026-11-24T08:00:02.000000Z",
+        "last_seen": "2026-11-24T08:00:00.000000Z",
+        "advice": {"en": ADVICE["no_answer"][0], "zh": ADVICE["no_answer"][1]},
+    }
+    assert (rows[1]["device"], rows[1]["kind"], rows[1]["status"], rows[1]["code"]) == ("", "agent", "ok", "works")
+
+
+def test_an_offline_agent_makes_its_devices_unknown_and_names_what_was_last_known() -> None:
+    rows = evaluate(
+        [agent(online=False)], [device("a", "ok", "works", ""), device("b", "down", "tamper", "x"), device("c")], NOW
+    )
+    told = [(row["device"], row["status"], row["code"], row["since"], row["evidence"]) for row in rows]
+    since = "2026-11-24T08:00:00.000000Z"
+    assert told == [
+        ("", "down", "agent_offline", since, f"offline since {since}"),
+        ("a", "unknown", "agent_offline", since, f"agent offline since {since}; last known: ok"),
+        ("b", "unknown", "agent_offline", since, f"agent offline since {since}; last known: down (tamper)"),
+        ("c", "unknown", "agent_offline", since, f"agent offline since {since}; last known: nothing"),
+    ]
+
+
+def test_what_was_never_reported_is_unknown_not_well() -> None:
+    rows = evaluate([agent()], [device("reader")], NOW)
+    assert [(row["device"], row["status"], row["code"]) for row in rows] == [
+        ("reader", "unknown", "not_reported"),
+        ("", "ok", "works"),
+    ]
+
+
+def test_an_agent_without_a_status_was_never_seen() -> None:
+    rows = evaluate([agent(online=None)], [device("reader")], NOW)
+    assert {(row["status"], row["code"], row["since"]) for row in rows} == {("unknown", "never_seen", None)}
+
+
+def test_an_agent_that_is_silent_for_long_is_not_called_well() -> None:
+    rows = evaluate([agent(seen=30)], [device("reader", "ok", "works", "")], at(30 + 15 * 60 + 1))
+    assert {(row["status"], row["code"], row["since"]) for row in rows} == {
+        ("unknown", "agent_silent", "2026-11-24T08:00:30.000000Z")
+    }
+    rows = evaluate([agent(seen=30)], [device("reader", "ok", "works", "")], at(30 + 15 * 60))
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_the_agent_tells_its_own_state() -> None:
+    (row,) = evaluate([agent(state=("degraded", "disk_full", "97 %"))], [], NOW)
+    assert (row["status"], row["code"], row["evidence"], row["since"]) == (
+        "degraded",
+        "disk_full",
+        "97 %",
+        "2026-11-24T08:00:01.000000Z",
+    )
+
+
+def test_the_worst_come_first_then_area_agent_and_device() -> None:
+    agents = [agent("z", area=VILLAGE), agent("a", area=OTHER), agent("gone", online=False)]
+    devices = [
+        device("d1", "degraded", "noise", "", agent="a"),
+        device("d2", "down", "tamper", "", agent="z"),
+        device("d1", "down", "tamper", "", agent="z"),
+        device("d3", "down", "tamper", "", agent="a"),
+        device("d4", agent="a"),
+        device("d9", "ok", "works", "", agent="unheard"),
+    ]
+    rows = evaluate(agents, devices, NOW)
+    assert [(row["agent"], row["device"]) for row in rows] == [
+        ("gone", ""),
+        ("z", "d1"),
+        ("z", "d2"),
+        ("a", "d3"),
+        ("a", "d1"),
+        ("a", "d4"),
+        ("z", ""),
+        ("a", ""),
+    ]
+    assert summarise(rows) == {"ok": 2, "degraded": 1, "down": 4, "unknown": 1}
+
+
+def test_the_collector_names_what_keeps_it_from_working() -> None:
+    assert collector_health([])["status"] == "ok"
+    row = collector_health([Problem("broker", T0, "refused"), Problem("store", T0, "disk full")])
+    assert (row["status"], row["code"]) == ("down", "collector_lost")
+    assert "broker since 2026-11-24T08:00:00.000000Z: refused; store since" in row["evidence"]
+    assert row["advice"]["zh"]
+
+
+@pytest.fixture
+def county(tmp_path: Path) -> ControlStore:
+    control = ControlStore(f"sqlite:///{tmp_path / 'control.db'}")
+    control.open()
+    devices = [entry(f"device-{number}", "door", name="东门") for number in range(10)]
+    changes = [state(f"device-{n}", "down" if n == 3 else "ok", "no_answer" if n == 3 else "works") for n in range(10)]
+    for number in range(1000):
+        name = f"agent-{number:04}"
+        control.store_inventory(inventory(name, *devices, area=f"4419{number // 100:02}{number % 100:03}001"), T0)
+        control.store_status(name, status(number % 10 != 0), T0)
+        mine = [
+            change.model_copy(update={"id": change.id.__class__(int=change.id.int + number + 1)}) for change in changes
+        ]
+        control.store_events([batch(name, *mine)])
+    return control
+
+
+@pytest.mark.timeout(120)
+def test_health_of_a_thousand_agents_with_ten_devices_each(county: ControlStore) -> None:
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        rows = evaluate(*county.health_records(), NOW)
+        text = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
+        took.append(time.perf_counter() - start)
+    county.close()
+    assert len(rows) == 11_000
+    print(f"\n11,000 health rows, {len(text) / 1e6:.1f} MB: {min(took):.3f} s at best, {max(took):.3f} s at worst")
+    assert min(took) < 2.0
