@@ -177,7 +177,7 @@ class Village:
             ("[devices]", {"id": "pump-board", "driver": "modbus", "port": self._near("modbus"), "unit": 1}),
             ("[devices.relays]", {"id": "amplifier", "coil": 0}),
             ("[devices.inputs]", {"id": "pump-door", "input": 0}),
-            ("[devices]", {"id": "zigbee", "driver": "mqtt", "url": f"mqtt://127.0.0.1:{self._site_port}"}),
+            ("[devices]", {"id": "zigbee", "driver": "mqtt", "broker": f"mqtt://127.0.0.1:{self._site_port}"}),
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 #: Program -> how a user gets it.
 HOW_TO_GET = {
     "mosquitto": "apt-get install mosquitto",
+    "mosquitto_passwd": "apt-get install mosquitto",
     "mosquitto_pub": "apt-get install mosquitto-clients",
     "mosquitto_sub": "apt-get install mosquitto-clients",
     "influxd": "install InfluxDB OSS 2.7 and put influxd on PATH, or name its folder in VILLAGE_PEERS",

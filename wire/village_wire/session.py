@@ -171,9 +171,8 @@ class Connection:
                 while not self._waiting.empty():
                     yield _received(self._waiting.get_nowait())
         except aiomqtt.MqttError as error:
-            raise SessionError(f"the connection ended: {error.__cause__ or error}") from None
-        finally:
             self.close_waits()
+            raise SessionError(f"the connection ended: {error.__cause__ or error}") from None
 
     def close_waits(self) -> None:
         """Wake all who wait for an answer of the broker: there will be none."""

@@ -51,9 +51,15 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Read the evidence; test the sound card or camera by hand.",
         "请查看证据栏；手动测试声卡或摄像机。",
     ),
-    "interrupted": ("Somebody stopped it, or something more important was played.", "播放被人停止，或被更重要的广播打断。"),
+    "interrupted": (
+        "Somebody stopped it, or something more important was played.",
+        "播放被人停止，或被更重要的广播打断。",
+    ),
     "busy": ("The loudspeaker was sounding already: stop that first, or wait.", "音响正在播放：请先停止或稍候。"),
-    "unplayable": ("Convert the sound file to WAV or MP3 and send it again.", "请将音频文件转换为 WAV 或 MP3 后重新发送。"),
+    "unplayable": (
+        "Convert the sound file to WAV or MP3 and send it again.",
+        "请将音频文件转换为 WAV 或 MP3 后重新发送。",
+    ),
     "unreachable": ("Check address, network cable and power of the device.", "请检查设备的地址、网线和电源。"),
     "unauthorised": (
         "Correct user name and password in the agent's configuration.",

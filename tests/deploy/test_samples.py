@@ -1,0 +1,109 @@
+"""What installers copy must work as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.peers import peer
+from tests.peers.mosquitto import Mosquitto
+from village_agent.config import load
+from village_collector.config import load_settings
+from village_wire.session import (
+    BrokerAddress,
+    Connection,
+    Publication,
+    Received,
+    SessionSettings,
+    Subscription,
+    connect,
+)
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def test_the_sample_agent_has_every_driver_and_loads(tmp_path: Path) -> None:
+    from village_drivers.registry import DRIVERS
+
+    text = (DEPLOY / "samples" / "agent.toml").read_text()
+    for name, content in (("gate.scbk", "00" * 16), ("square.password", "secret")):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_text(content)
+        text = text.replace(f"/etc/village-edge/{name}", str(tmp_path / name))
+    (tmp_path / "agent.toml").write_text(text)
+    settings = load(tmp_path / "agent.toml")
+    assert {entry.config.driver for entry in settings.devices} == set(DRIVERS)
+
+
+@pytest.mark.parametrize("name", ["collector.toml", "collector-influx.toml"])
+def test_the_sample_collectors_load(name: str, tmp_path: Path) -> None:
+    text = (DEPLOY / "samples" / name).read_text()
+    for secret in re.findall(r'"(/etc/village-edge/[\w-]+)"', text):
+        (tmp_path / "secret").touch(mode=0o600)
+        (tmp_path / "secret").write_text("secret")
+        text = text.replace(secret, str(tmp_path / "secret"))
+    (tmp_path / name).write_text(text)
+    load_settings(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["village-agent", "village-collector"])
+def test_systemd_accepts_the_units(name: str, tmp_path: Path) -> None:
+    program = Path("/usr/bin/systemd-analyze")
+    if not program.exists():
+        pytest.skip("systemd-analyze is absent: apt-get install systemd")
+    unit = tmp_path / f"{name}.service"
+    text = (DEPLOY / "systemd" / unit.name).read_text()
+    unit.write_text(text.replace(f"/opt/village-edge/.venv/bin/{name}", "/bin/true"))
+    verified = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    score = subprocess.run(
+        [program, "security", "--offline=true", "--no-pager", unit], capture_output=True, text=True, check=True
+    ).stdout
+    exposure = float(re.findall(r"Overall exposure level for \S+: ([0-9.]+)", score)[0])
+    assert exposure < 2.0, score
+
+
+async def test_mosquitto_lets_an_agent_do_what_it_must_and_no_more(tmp_path: Path) -> None:
+    """mosquitto drops a forbidden publication silently (2.0.11 acknowledges it), so the far end is what counts."""
+    passwords = tmp_path / "passwords"
+    passwords.touch(mode=0o600)
+    for user in ("collector", "lin", "shan"):
+        subprocess.run([peer("mosquitto_passwd"), "-b", passwords, user, "secret"], check=True)
+    rules = f"password_file {passwords}\nacl_file {DEPLOY / 'mosquitto' / 'village.acl'}\nallow_anonymous false\n"
+    async with Mosquitto(tmp_path, rules) as broker:
+
+        def settings(user: str) -> SessionSettings:
+            return SessionSettings(BrokerAddress(broker.url, user, "secret"), user)
+
+        async with connect(settings("collector")) as collector, connect(settings("lin")) as agent:
+            await collector.subscribe([Subscription("village/1/#")])
+            await agent.subscribe([Subscription("village/1/#")])
+            for topic in (
+                "village/1/agent/shan/status",
+                "village/1/agent/shan/event",
+                "village/1/agent/lin/command",
+                "village/1/agent/lin/ack",
+                "village/1/area/330110101205/command",
+                "village/1/agent/lin/telemetry",
+            ):
+                await agent.publish(Publication(topic, b"from lin"))
+            assert (await _first(collector)).topic == "village/1/agent/lin/telemetry"
+            for topic in (
+                "village/1/agent/shan/command",
+                "village/1/agent/shan/ack",
+                "village/1/agent/shan/event",
+                "village/1/area/330110101205/command",
+            ):
+                await collector.publish(Publication(topic, b"from collector"))
+            assert (await _first(agent)).topic == "village/1/area/330110101205/command"
+
+
+async def _first(connection: Connection) -> Received:
+    async with asyncio.timeout(10):
+        async for message in connection.messages():
+            return message
+    raise AssertionError("unreachable")
