@@ -1,0 +1,89 @@
+"""Messages between the MQTT session and the task that stores them, bounded in bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from village_wire.session import Received
+
+_log = logging.getLogger(__name__)
+
+#: What a waiting message takes beside its bytes; bounds the number of small ones.
+_OVERHEAD = 400
+
+
+class Mailbox:
+    """First in, first out. A batch that is sent again while it waits is kept once; what does not fit is dropped, for it is sent again."""
+
+    def __init__(self, name: str, max_bytes: int) -> None:
+        self._name = name
+        self._max_bytes = max_bytes
+        self._waiting: deque[Received] = deque()
+        self._keys: set[tuple[str, bytes]] = set()
+        self._bytes = 0
+        self._dropped = 0
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is to be taken."""
+        return self._closed
+
+    def put(self, message: Received) -> None:
+        """Add a message; never blocks, never raises."""
+        size = _size(message)
+        if self._bytes + size > self._max_bytes:
+            if not self._dropped:
+                _log.warning(
+                    "%s: %d bytes wait to be stored; more is dropped until they are, and sent again",
+                    self._name,
+                    self._bytes,
+                )
+            self._dropped += 1
+            return
+        if message.correlation:
+            key = (message.topic, message.correlation)
+            if key in self._keys:
+                return
+            self._keys.add(key)
+        self._waiting.append(message)
+        self._bytes += size
+        self._changed.set()
+
+    def pop(self) -> Received | None:
+        """Return the oldest message, or None."""
+        if not self._waiting:
+            return None
+        message = self._waiting.popleft()
+        self._bytes -= _size(message)
+        self._keys.discard((message.topic, message.correlation))
+        if self._dropped and self._bytes < self._max_bytes // 2:
+            _log.info("%s: takes messages again; %d were dropped", self._name, self._dropped)
+            self._dropped = 0
+        return message
+
+    async def wait(self, full_bytes: int, seconds: float) -> bool:
+        """Return True as soon as `full_bytes` wait, or `seconds` after something did; False once closed."""
+        while not self._waiting and not self._closed:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._bytes < full_bytes and not self._closed:
+            await asyncio.sleep(seconds)
+        return not self._closed
+
+    def close(self) -> None:
+        """Let the one who waits go; what still waits here was never acknowledged."""
+        self._closed = True
+        self._changed.set()
+
+
+def _size(message: Received) -> int:
+    return (
+        len(message.payload) + len(message.topic) + len(message.correlation) + len(message.response_topic) + _OVERHEAD
+    )
