@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -70,6 +70,7 @@ class Child:
         self.name = name
         self.process = process
         self._tail = b""
+        self._cut = False
         self._listener = asyncio.create_task(self._listen(), name=f"stderr of {name}")
 
     @property
@@ -77,10 +78,17 @@ class Child:
         """The child's output; only where it was started with `stdout=PIPE`."""
         return _present(self.process.stdout)
 
-    async def complaints(self) -> str:
-        """Wait for the end of the child and return its last words on stderr in one line, cut to `EVIDENCE_CHARACTERS`."""
+    async def complaints(self, hide: Callable[[str], str] = str) -> str:
+        """Wait for the end of the child and return its last words on stderr in one line, cut to `EVIDENCE_CHARACTERS`.
+
+        `hide` takes secrets out of the text before it is cut.
+        """
         await asyncio.shield(self._listener)
-        lines = (line.strip() for line in self._tail.decode(errors="replace").splitlines())
+        tail = self._tail
+        if self._cut:
+            # Half a line may hold half a secret, which `hide` does not know.
+            tail = tail.partition(b"\n")[2]
+        lines = (line.strip() for line in hide(tail.decode(errors="replace")).splitlines())
         return "; ".join(line for line in lines if line)[-EVIDENCE_CHARACTERS:]
 
     async def ended(self) -> int:
@@ -107,6 +115,7 @@ class Child:
     async def _listen(self) -> None:
         stream = _present(self.process.stderr)
         while chunk := await stream.read(_CHUNK):
+            self._cut = self._cut or len(self._tail) + len(chunk) > STDERR_TAIL_BYTES
             self._tail = (self._tail + chunk)[-STDERR_TAIL_BYTES:]
 
 
@@ -156,8 +165,10 @@ class Finished:
     stderr: str
 
 
-async def run_program(name: str, *arguments: str, feed: bytes = b"", seconds: float, limit: int) -> Finished:
-    """Run a program to its end.
+async def run_program(
+    name: str, *arguments: str, feed: bytes = b"", seconds: float, limit: int, hide: Callable[[str], str] = str
+) -> Finished:
+    """Run a program to its end. `hide` takes secrets out of what is kept of its stderr.
 
     Raises:
         Misconfigured: `program_missing`.
@@ -171,6 +182,6 @@ async def run_program(name: str, *arguments: str, feed: bytes = b"", seconds: fl
                     output += chunk
                     if len(output) > limit:
                         raise NotConnected("program_failed", f"{name} wrote more than {limit} bytes")
-                return Finished(await running.ended(), bytes(output), await running.complaints())
+                return Finished(await running.ended(), bytes(output), await running.complaints(hide))
         except TimeoutError:
             raise NotConnected("program_failed", f"{name} did not finish in {seconds:g} s") from None
