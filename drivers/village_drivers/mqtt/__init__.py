@@ -1,0 +1,1 @@
+"""Devices that speak MQTT themselves and announce themselves by Home Assistant discovery."""
