@@ -14,6 +14,7 @@ from typing import Any, ParamSpec
 
 import typer
 
+from village_cli.options import Settings
 from village_cli.safety import escape_json, safe
 from village_cli.text import Bilingual, Language
 
@@ -68,8 +69,8 @@ def answering(command: Callable[_P, None]) -> Callable[_P, None]:
             command(*args, **kwargs)
             sys.stdout.flush()
         except Failure as failure:
-            context = kwargs.get("ctx")
-            language: Language = context.obj.language if isinstance(context, typer.Context) else "en"
+            settings = getattr(kwargs.get("ctx"), "obj", None)
+            language: Language = settings.language if isinstance(settings, Settings) else "en"
             tell(failure, language, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(failure.exit_code) from None
         except KeyboardInterrupt:

@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -40,8 +41,18 @@ EXAMPLES = examples(
     "village --lang zh health",
 )
 
+
+class Status(StrEnum):
+    """What `--status` takes."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
 StatusOption = Annotated[
-    list[Literal["ok", "degraded", "down", "unknown"]] | None,
+    list[Status] | None,
     typer.Option("--status", help="Only devices of this status; may be repeated. 仅此状态的设备，可重复。"),
 ]
 
@@ -82,7 +93,7 @@ def health(
     退出码：0 正常，1 降级，2 故障，3 未知或采集端无应答。
     """
     language = settings_of(ctx).language
-    query: Query = {"area": area, "agent": agent, "status": list(status) if status else None}
+    query: Query = {"area": area, "agent": agent, "status": [wanted.value for wanted in status or ()] or None}
     if watch and (as_json or nagios):
         raise Failure(
             Bilingual("--watch is for people.", "--watch 供人查看。"),

@@ -1,0 +1,196 @@
+"""Documents in the shape of the HTTP API's contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+COMMAND = "019a5f3e-7c00-7abc-8def-0123456789ab"
+EVENT = "019a5f3e-7c00-7abc-8def-00000000000{}"
+ADVICE_NO_ANSWER = {"en": "Check power, wiring (A/B swapped?), address and baud rate.", "zh": "请检查电源、接线。"}
+NO_ADVICE = {"en": "", "zh": ""}
+
+
+def row(
+    agent: str, device: str, status: str = "ok", *, kind: str = "", name: str = "", evidence: str = "", **more: Any
+) -> dict[str, Any]:
+    return {
+        "agent": agent,
+        "area": "441900003001",
+        "device": device,
+        "name": name,
+        "driver": "osdp" if device else "",
+        "kind": kind or ("reader" if device else "agent"),
+        "status": status,
+        "code": "works" if status == "ok" else "no_answer",
+        "evidence": evidence,
+        "since": "2026-11-24T00:30:00Z",
+        "last_seen": "2026-11-24T02:35:00Z",
+        "advice": NO_ADVICE if status == "ok" else ADVICE_NO_ANSWER,
+        **more,
+    }
+
+
+def health(*devices: dict[str, Any], collector: dict[str, Any] | None = None) -> dict[str, Any]:
+    counts = {
+        status: sum(row["status"] == status for row in devices) for status in ("ok", "degraded", "down", "unknown")
+    }
+    return {
+        "schema": "village.health/1",
+        "generated": "2026-11-24T02:35:00Z",
+        "summary": counts,
+        "collector": collector or {"status": "ok", "code": "works", "evidence": "", "advice": NO_ADVICE},
+        "devices": list(devices),
+    }
+
+
+WELL = health(row("gate-1", ""), row("gate-1", "reader"))
+MIXED = health(
+    row("gate-1", ""),
+    row("gate-1", "reader", "degraded", name="村口读卡器", evidence="3 of 100 polls unanswered"),
+    row("gate-1", "speaker", "down", kind="loudspeaker", evidence="no answer for 30 s"),
+    row("gate-2", "camera", "unknown", kind="camera", evidence="agent offline"),
+)
+
+DEVICE = row("gate-1", "reader", name="村口", abilities=["door", "indicator"], firmware="2.1")
+DEVICES = {"schema": "village.devices/1", "devices": [DEVICE]}
+AGENTS = {
+    "schema": "village.agents/1",
+    "agents": [
+        {
+            "agent": agent,
+            "area": "441900003001",
+            "online": online,
+            "session": "a" * 32 if online is not None else None,
+            "version": "0.1.0" if online is not None else None,
+            "since": "2026-11-24T00:30:00Z" if online is not None else None,
+            "last_seen": "2026-11-24T02:35:00Z",
+            "devices": 3,
+        }
+        for agent, online in (("gate-1", True), ("gate-2", False), ("gate-3", None))
+    ],
+}
+
+
+def event(number: int, kind: str, device: str | None, data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": EVENT.format(number),
+        "time": f"2026-11-24T02:30:0{number}Z",
+        "received": f"2026-11-24T02:30:1{number}Z",
+        "agent": "gate-1",
+        "area": "441900003001",
+        "device": device,
+        "kind": kind,
+        "data": {"kind": kind, **data},
+    }
+
+
+DENIED = event(
+    1,
+    "door_access",
+    "reader",
+    {"credential": "26:00123456", "outcome": "denied", "reason": "unknown_card", "door": None},
+)
+TAMPER = event(2, "alarm", "reader", {"code": "tamper", "active": True, "evidence": "housing open"})
+STARTED = event(3, "agent_started", None, {"session": "a" * 32, "version": "0.1.0"})
+PRESSED = event(4, "button_pressed", "reader", {"action": "single"})
+
+
+def events(*newest_first: dict[str, Any], cursor: str | None = None) -> dict[str, Any]:
+    return {"schema": "village.events/1", "events": list(newest_first), "cursor": cursor}
+
+
+READINGS = [
+    {"kind": "reader", "field": "online", "value": True, "time": "2026-11-24T02:34:00Z"},
+    {"kind": "sensor", "field": "temperature_c", "value": 21.5, "time": "2026-11-24T02:34:00Z"},
+]
+ONE_DEVICE = {
+    "schema": "village.device/1",
+    "device": DEVICE,
+    "readings": READINGS,
+    "readings_problem": "",
+    "events": [TAMPER, DENIED],
+}
+
+
+def history(samples: list[list[Any]], kind: str = "sensor", field: str = "temperature_c") -> dict[str, Any]:
+    return {
+        "schema": "village.history/1",
+        "agent": "gate-1",
+        "device": "reader",
+        "kind": kind,
+        "field": field,
+        "samples": samples,
+    }
+
+
+TEMPERATURES = history([[f"2026-11-24T0{hour}:00:00Z", 20.0 + hour] for hour in range(6)])
+
+LETTERS = {
+    "schema": "village.dead-letters/1",
+    "letters": [
+        {
+            "agent": "gate-1",
+            "topic": "village/1/agent/gate-1/telemetry",
+            "received": "2026-11-24T02:30:00Z",
+            "reason": "not a line of agent gate-1",
+            "content": "host,agent=gate-2 x=1",
+        }
+    ],
+}
+
+
+def result(agent: str, outcome: str, reason: str = "", device: str = "speaker") -> dict[str, Any]:
+    return {
+        "agent": agent,
+        "device": device,
+        "outcome": outcome,
+        "reason": reason,
+        "result": {"evidence": "3.2 s of sound"} if outcome == "done" else {},
+        "time": "2026-11-24T02:30:05Z",
+    }
+
+
+def command(
+    state: str, results: list[dict[str, Any]], agents: tuple[str, ...] = ("gate-1", "gate-2"), device: str = "speaker"
+) -> dict[str, Any]:
+    return {
+        "schema": "village.command/1",
+        "id": COMMAND,
+        "issued": "2026-11-24T02:30:00Z",
+        "expires": "2026-11-24T02:31:00Z",
+        "issuer": "li@desk",
+        "target": {"area": "441900003001"},
+        "arguments": {"kind": "say", "text": "下雨了", "volume": None},
+        "state": state,
+        "sent": True,
+        "problem": "",
+        "counts": {
+            "expected": len(agents),
+            "answered": len(results),
+            "final": sum(found["outcome"] != "accepted" for found in results),
+        },
+        "expected": [{"agent": agent, "device": device} for agent in agents],
+        "results": results,
+    }
+
+
+COMMANDS = {
+    "schema": "village.commands/1",
+    "commands": [
+        {
+            key: value
+            for key, value in command("done", [result("gate-1", "done"), result("gate-2", "done")]).items()
+            if key not in {"schema", "expected", "results"}
+        }
+    ],
+}
+
+
+def problem(status: int, detail: str, advice_en: str, advice_zh: str) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": "Title",
+        "status": status,
+        "detail": detail,
+        "advice": {"en": advice_en, "zh": advice_zh},
+    }

@@ -1,0 +1,134 @@
+"""A real HTTP server that gives canned answers, and the real program as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-m", "village_cli.main")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    document: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server answers."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+
+
+@dataclass
+class Collector:
+    """Answers by method and path; several answers of one path come one after another, the last one for ever."""
+
+    url: str = ""
+    requests: list[Request] = field(default_factory=list)
+    replies: dict[tuple[str, str], list[Reply]] = field(default_factory=dict)
+
+    def answers(self, method: str, path: str, *documents: dict[str, Any], status: int = 200) -> None:
+        """Answer with JSON documents; problem documents when the status is an error."""
+        kind = "application/problem+json" if status >= 400 else "application/json"
+        bodies = [json.dumps(document, ensure_ascii=False).encode() for document in documents]
+        self.replies[method, path] = [Reply(body, status, kind) for body in bodies]
+
+    def gives(self, method: str, path: str, *replies: Reply) -> None:
+        """Answer with bytes."""
+        self.replies[method, path] = list(replies)
+
+    def reply(self, request: Request) -> Reply:
+        """Note a request and choose its answer."""
+        self.requests.append(request)
+        found = self.replies.get((request.method, request.path))
+        if not found:
+            return Reply(b"{}", 404, "application/problem+json")
+        return found.pop(0) if len(found) > 1 else found[0]
+
+
+@contextmanager
+def serve() -> Iterator[Collector]:
+    """Run a server on a free port of the loopback."""
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _handle(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = urlsplit(self.path)
+            path = parts.path.removeprefix("/api/v1")
+            reply = collector.reply(
+                Request(self.command, path, parse_qs(parts.query), json.loads(body) if body else None)
+            )
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.content_type)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        do_GET = do_POST = _handle  # noqa: N815  # Names that the base class calls.
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        collector.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield collector
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def environment(url: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of the program: English, Beijing time, 100 columns."""
+    kept = {
+        key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH", "COVERAGE_PROCESS_START") if key in os.environ
+    }
+    base = {"VILLAGE_URL": url, "TZ": "Asia/Shanghai", "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+    return {**kept, **base, **(more or {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Village:
+    """Starts the program."""
+
+    url: str
+
+    def __call__(
+        self, *words: str, stdin: str = "", more: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end; output as text."""
+        return subprocess.run(
+            [*PROGRAM, *words],
+            input=stdin,
+            env=environment(self.url, more),
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=20,
+            check=False,
+        )

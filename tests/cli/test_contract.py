@@ -1,0 +1,36 @@
+"""What the tests answer with is what the collector's API answers with, member by member."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from tests.cli import canned
+from village_collector.api.commands import CommandDocument, CommandsDocument
+from village_collector.api.dead_letters import DeadLettersDocument
+from village_collector.api.devices import AgentsDocument, DeviceDocument, DevicesDocument, HistoryDocument
+from village_collector.api.events import EventsDocument
+from village_collector.api.health import HealthDocument
+from village_collector.api.problems import ProblemDocument
+
+DOCUMENTS: list[tuple[Any, dict[str, Any]]] = [
+    (HealthDocument, canned.MIXED),
+    (AgentsDocument, canned.AGENTS),
+    (DevicesDocument, canned.DEVICES),
+    (DeviceDocument, canned.ONE_DEVICE),
+    (HistoryDocument, canned.TEMPERATURES),
+    (EventsDocument, canned.events(canned.STARTED, canned.TAMPER)),
+    (CommandDocument, canned.command("done", [canned.result("gate-1", "done")])),
+    (CommandsDocument, canned.COMMANDS),
+    (DeadLettersDocument, canned.LETTERS),
+    (ProblemDocument, canned.problem(404, "x", "", "")),
+]
+
+
+@pytest.mark.parametrize(("model", "document"), DOCUMENTS)
+def test_canned_documents_are_the_collectors(model: Any, document: dict[str, Any]) -> None:
+    adapter = TypeAdapter(model)
+    # A member that the API does not know would be dropped, one that it requires would be missed.
+    assert adapter.dump_python(adapter.validate_python(document), mode="json") == document

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.canned import AGENTS, COMMANDS, DENIED, DEVICES, LETTERS, ONE_DEVICE, STARTED, TAMPER, events
+from tests.cli.collector import Collector, Village
+
+EVENTS = events(STARTED, TAMPER, DENIED)
+
+LISTINGS: list[tuple[list[str], str, dict[str, Any]]] = [
+    (["devices"], "/devices", DEVICES),
+    (["agents"], "/agents", AGENTS),
+    (["events"], "/events", EVENTS),
+    (["dead-letters"], "/dead-letters", LETTERS),
+    (["device", "show", "gate-1/reader"], "/devices/gate-1/reader", ONE_DEVICE),
+    (["command", "list"], "/commands", COMMANDS),
+]
+
+
+@pytest.mark.parametrize(("words", "path", "document"), LISTINGS)
+def test_json_is_the_collectors_document(
+    collector: Collector, village: Village, words: list[str], path: str, document: dict[str, Any]
+) -> None:
+    collector.answers("GET", path, document)
+    run = village(*words, "--json")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == json.dumps(document, ensure_ascii=False) + "\n"
+
+
+@pytest.mark.parametrize(("words", "path", "document"), LISTINGS)
+def test_incomplete_documents_leave_gaps_and_no_traceback(
+    collector: Collector, village: Village, words: list[str], path: str, document: dict[str, Any]
+) -> None:
+    stripped = {key: [{}, 1] if isinstance(value, list) else value for key, value in document.items()}
+    stripped.pop("device", None)
+    collector.answers("GET", path, stripped)
+    run = village(*words)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_devices(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/devices", DEVICES)
+    run = village("devices", "--area", "441900003001", "--agent", "gate-1")
+    assert collector.requests[0].query == {"area": ["441900003001"], "agent": ["gate-1"]}
+    assert run.stdout.splitlines()[1].split()[:6] == ["gate-1/reader", "村口", "reader", "osdp", "441900003001", "ok"]
+    assert "door, indicator" in run.stdout
+
+
+def test_agents_tell_offline_from_never_seen(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/agents", AGENTS)
+    lines = village("agents").stdout.splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [
+        ["gate-1", "441900003001", "yes"],
+        ["gate-2", "441900003001", "no"],
+        ["gate-3", "441900003001", "unknown"],
+    ]
+
+
+def test_one_device(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/devices/gate-1/reader", ONE_DEVICE)
+    lines = village("device", "show", "gate-1/reader").stdout.splitlines()
+    assert lines[0] == "DEVICE: gate-1/reader"
+    assert "FIRMWARE: 2.1" in lines
+    assert any(line.split()[:3] == ["sensor", "temperature_c", "21.5"] for line in lines)
+    assert any("door access" in line and "26:00123456 denied unknown_card" in line for line in lines)
+
+
+def test_a_store_that_is_away_is_told_in_place_of_the_readings(collector: Collector, village: Village) -> None:
+    away = {**ONE_DEVICE, "readings": [], "readings_problem": "the telemetry store is away"}
+    collector.answers("GET", "/devices/gate-1/reader", away)
+    assert "the telemetry store is away" in village("device", "show", "gate-1/reader").stdout
+
+
+def test_events_come_newest_last_in_words(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/events", EVENTS)
+    lines = village("events").stdout.splitlines()[1:]
+    assert [line.split()[3] for line in lines] == ["gate-1/reader", "gate-1/reader", "gate-1"]
+    assert lines[1].endswith("tamper began housing open")
+    assert lines[2].endswith("agent started  version=0.1.0")
+    chinese = village("--lang", "zh", "events").stdout
+    assert "26:00123456 拒绝 unknown_card" in chinese
+    assert "tamper 开始 housing open" in chinese
+
+
+def test_events_are_chosen_by_the_collector(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/events", events())
+    options = ["--area", "441900003001", "--agent", "gate-1", "--device", "reader", "--kind", "alarm", "--limit", "5"]
+    run = village("events", *options, "--since", "2026-11-24T08:00", "--until", "2026-11-24T12:00:00+00:00")
+    assert run.stdout == "Nothing to show.\n"
+    assert collector.requests[0].query == {
+        "area": ["441900003001"],
+        "agent": ["gate-1"],
+        "device": ["reader"],
+        "kind": ["alarm"],
+        "limit": ["5"],
+        "since": ["2026-11-24T00:00:00Z"],
+        "until": ["2026-11-24T12:00:00Z"],
+    }
+
+
+def test_a_time_that_is_none_is_told_before_anything_is_asked(collector: Collector, village: Village) -> None:
+    run = village("events", "--since", "yesterday")
+    assert run.returncode == 2
+    assert run.stderr.startswith("village: 'yesterday' is no time. Write a span")
+    run = village("--lang", "zh", "events", "--since", "yesterday", "--json")
+    assert json.loads(run.stderr)["advice"]["zh"].startswith("请写时长")
+    assert collector.requests == []
+
+
+def test_dead_letters(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/dead-letters", LETTERS)
+    assert "not a line of agent gate-1" in village("dead-letters").stdout
+
+
+def test_commands_with_the_number_of_answers(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/commands", COMMANDS)
+    line = village("command", "list").stdout.splitlines()[1].split()
+    assert line[3:8] == ["li@desk", "441900003001", "say", "done", "2/2"]

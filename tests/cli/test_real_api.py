@@ -1,0 +1,160 @@
+"""The program against the collector's own API over a real control store and a real HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import uvicorn
+
+from tests.cli.collector import PROGRAM, ROOT, environment
+from tests.collector.api.conftest import Collector
+from tests.collector.kit import SITE, VILLAGE, add_site, entry, event, result, state
+from village_collector.ports import Sample
+from village_collector.stores.control import ControlStore
+from village_wire.events import Alarm
+
+
+@dataclass
+class Ended:
+    """How the program ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Site:
+    """A collector with two agents, served."""
+
+    def __init__(self, collector: Collector, url: str) -> None:
+        self.collector = collector
+        self.url = url
+
+    async def run(self, *words: str) -> Ended:
+        process = await asyncio.create_subprocess_exec(
+            *PROGRAM,
+            *words,
+            env=environment(self.url),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(20):
+            stdout, stderr = await process.communicate()
+        return Ended(process.returncode or 0, stdout.decode(), stderr.decode())
+
+    async def command(self) -> str:
+        """The id of the first command that was published."""
+        async with asyncio.timeout(10):
+            while not self.collector.outbox.sent:
+                await asyncio.sleep(0.01)
+        return str(self.collector.outbox.commands()[0].id)
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[ControlStore]:
+    store = ControlStore(f"sqlite:///{tmp_path / 'control.db'}")
+    store.open()
+    add_site(store, "gate-1", *SITE)
+    add_site(store, "gate-2", entry("speaker", "loudspeaker"))
+    yield store
+    store.close()
+
+
+@pytest_asyncio.fixture
+async def site(control: ControlStore) -> AsyncIterator[Site]:
+    collector = Collector(control)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(collector.app, ws="none", lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    yield Site(collector, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    server.should_exit = True
+    await serving
+    listener.close()
+
+
+async def test_health(site: Site) -> None:
+    good = [state(name) for name in (None, "camera", "reader", "speaker")]
+    await site.collector.deliver("gate-1", *good)
+    await site.collector.deliver("gate-2", state(None), state("speaker", "degraded", "noise", evidence="9 bad frames"))
+    ended = await site.run("health")
+    assert (ended.code, ended.stderr) == (1, "")
+    assert ended.stdout.splitlines()[1].startswith("gate-2/speaker  ")
+    assert "9 bad frames" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "6 devices: 1 degraded, 5 ok"
+    filtered = await site.run("health", "--status", "down", "--status", "unknown", "--nagios")
+    assert (filtered.code, filtered.stdout.partition(" | ")[0]) == (0, "VILLAGE OK - No device has this status.")
+
+
+async def test_listings(site: Site) -> None:
+    await site.collector.deliver("gate-1", event(Alarm(code="tamper", active=True), "reader"))
+    for words, told in (
+        (("devices",), "gate-1/speaker"),
+        (("agents",), "gate-2"),
+        (("events", "--since", "2026-01-01", "--area", VILLAGE), "tamper began"),
+        (("device", "show", "gate-1/reader"), "FIRMWARE: 2.1"),
+        (("dead-letters",), "Nothing to show."),
+        (("command", "list"), "Nothing to show."),
+    ):
+        ended = await site.run(*words)
+        assert (ended.code, ended.stderr) == (0, "")
+        assert told in ended.stdout
+    absent = await site.run("device", "show", "gate-1/absent", "--json")
+    assert absent.code == 1
+    assert json.loads(absent.stderr)["status"] == 404
+
+
+async def test_history(site: Site) -> None:
+    now = datetime.now(UTC)
+    samples = [Sample(now - timedelta(minutes=60 - minute), float(minute)) for minute in range(60)]
+    site.collector.telemetry.samples["gate-1", "reader", "sensor", "temperature_c"] = samples
+    ended = await site.run("history", "gate-1/reader", "--since", "2h")
+    assert (ended.code, ended.stderr) == (0, "")
+    assert "gate-1/reader sensor.temperature_c" in ended.stdout
+    assert "60 samples, least 0, mean 29.5, most 59" in ended.stdout
+    absent = await site.run("history", "gate-1/reader", "absent")
+    assert absent.code == 1
+    assert "temperature_c" in absent.stderr
+
+
+async def test_a_broadcast(site: Site) -> None:
+    site.collector.now = datetime.now(UTC)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = group.create_task(site.run("broadcast", "say", "下雨了", "--to", VILLAGE))
+        identity = await site.command()
+        await site.collector.deliver("gate-1", result(identity, "accepted", "speaker"))
+        await site.collector.deliver("gate-2", result(identity, "failed", "speaker", reason="amplifier off"))
+        await site.collector.deliver("gate-1", result(identity, "done", "speaker"))
+    ended = running.result()
+    assert (ended.code, ended.stderr) == (1, "")
+    assert ended.stdout.splitlines()[-1] == ("1 of 2 loudspeakers sounded; missing: gate-2/speaker (amplifier off)")
+    shown = await site.run("broadcast", "show", identity)
+    assert shown.code == 1
+    assert "2/2" in (await site.run("command", "list")).stdout
+
+
+async def test_what_the_collector_refuses(site: Site) -> None:
+    for words, told in (
+        (("broadcast", "say", "x", "--to", "absent"), "absent"),
+        (("door", "unlock", "gate-1/speaker"), "gate-1/speaker"),
+        (("command", "gate-1/reader", "indicate", "colour=pink"), "colour"),
+        (("command", "gate-1/reader", "dance"), "dance"),
+        (("broadcast", "say", "x", "--to", "gate-1", "--expires", "2h"), "expires_in"),
+    ):
+        ended = await site.run(*words)
+        assert (ended.code, ended.stdout) == (2, "")
+        assert told in ended.stderr
+        assert ended.stderr.count("\n") == 1
