@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from village_emulators.console import lines
 
 #: Where the password of the broker is looked for: it must not stand in the list of processes.
-PASSWORD_VARIABLE = "VILLAGE_MQTT_PASSWORD"
+VARIABLE = "VILLAGE_MQTT_PASSWORD"
 _KEEP_ALIVE = 10
 
 
@@ -61,9 +62,18 @@ class EmulatedDevice:
     def stop(self) -> None:
         """Say goodbye and disconnect."""
         if self._client.is_connected():
-            self._client.publish(f"{self._base}/availability", "offline", qos=1, retain=True).wait_for_publish(2)
+            # paho raises RuntimeError where the connection is lost meanwhile: then the last will says it.
+            with suppress(RuntimeError):
+                self._client.publish(f"{self._base}/availability", "offline", qos=1, retain=True).wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
+
+    def die(self) -> None:
+        """Vanish without a word, as in a power cut: the broker sends the last will."""
+        self._client.loop_stop()
+        connection = self._client.socket()
+        if connection is not None:
+            connection.close()
 
     def config(self) -> dict[str, Any]:
         """Return the announcement's keys that are the device's own."""
@@ -114,12 +124,15 @@ class EmulatedLock(EmulatedDevice):
     locked = True
 
     def config(self) -> dict[str, Any]:
+        """As `EmulatedDevice.config`."""
         return {"command_topic": "~/set", "value_template": "{{ value_json.state }}"}
 
     def state(self) -> dict[str, Any]:
+        """As `EmulatedDevice.state`."""
         return {"state": "LOCKED" if self.locked else "UNLOCKED"}
 
     def obey(self, command: str) -> None:
+        """As `EmulatedDevice.obey`."""
         if command in {"LOCK", "UNLOCK"}:
             self.locked = command == "LOCK"
             self._tell(locked=self.locked)
@@ -132,12 +145,15 @@ class EmulatedSiren(EmulatedDevice):
     on = False
 
     def config(self) -> dict[str, Any]:
+        """As `EmulatedDevice.config`."""
         return {"command_topic": "~/set", "command_template": "{{ value }}"}
 
     def state(self) -> dict[str, Any]:
+        """As `EmulatedDevice.state`."""
         return {"state": "ON" if self.on else "OFF"}
 
     def obey(self, command: str) -> None:
+        """As `EmulatedDevice.obey`."""
         if command in {"ON", "OFF"}:
             self.on = command == "ON"
             self._tell(on=self.on)
@@ -150,6 +166,7 @@ class EmulatedThermometer(EmulatedDevice):
     temperature = 20.0
 
     def config(self) -> dict[str, Any]:
+        """As `EmulatedDevice.config`."""
         return {
             "device_class": "temperature",
             "unit_of_measurement": "°C",
@@ -157,6 +174,7 @@ class EmulatedThermometer(EmulatedDevice):
         }
 
     def state(self) -> dict[str, Any]:
+        """As `EmulatedDevice.state`."""
         return {"temperature": self.temperature}
 
     def measure(self, temperature: float) -> None:
@@ -166,7 +184,7 @@ class EmulatedThermometer(EmulatedDevice):
 
 
 class EmulatedSite:
-    """The three devices; use it as a context."""
+    """The three devices."""
 
     def __init__(self, told: Callable[[dict[str, Any]], None], prefix: str = "homeassistant") -> None:
         self.lock = EmulatedLock("emulated-lock", prefix, told)
@@ -208,7 +226,7 @@ async def _serve(site: EmulatedSite, broker: str, username: str | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    site.start(broker, username, os.environ.get(PASSWORD_VARIABLE))
+    site.start(broker, username, os.environ.get(VARIABLE))
     try:
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(_obey_lines(site), name="standard input")
@@ -230,7 +248,7 @@ def main() -> None:
     """Run the devices until stopped."""
     parser = argparse.ArgumentParser(description="Emulate devices that speak MQTT. 模拟 MQTT 设备。")
     parser.add_argument("--broker", required=True, help="e.g. mqtt://127.0.0.1:1883")
-    parser.add_argument("--username", help=f"user name at the broker; the password is taken from {PASSWORD_VARIABLE}")
+    parser.add_argument("--username", help=f"user name at the broker; the password is taken from {VARIABLE}")
     parser.add_argument("--prefix", default="homeassistant", help="first part of the discovery topics")
     options = parser.parse_args()
     asyncio.run(_serve(EmulatedSite(_print, options.prefix), options.broker, options.username))

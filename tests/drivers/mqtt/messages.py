@@ -13,7 +13,9 @@ CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if p
 
 def encode(payload: Any) -> bytes:
     """Return a payload as devices send it: text as it is, anything else as compact JSON."""
-    return (payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))).encode()
+    return (
+        payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    ).encode()
 
 
 def messages_of(case: Path) -> list[Message]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from village_drivers.mqtt.site import Site
 
 from tests.drivers.mqtt.messages import CASES, expected_of, messages_of
 from tests.drivers.recorder import Recorder
+from village_drivers.mqtt.site import Site
 
 
 def _sorted(readings: Iterable[Any]) -> list[str]:
@@ -33,7 +33,11 @@ def test_case(case: Path) -> None:
         abilities = [] if unit.actuator is None else ["door"] if unit.kind == "lock" else ["switch"]
         devices[name] = {"kind": unit.kind, "name": unit.name, "firmware": unit.firmware, "abilities": abilities}
         if unit.actuator is not None:
-            devices[name]["command"] = [unit.actuator.command_topic, unit.actuator.command_on, unit.actuator.command_off]
+            devices[name]["command"] = [
+                unit.actuator.command_topic,
+                unit.actuator.command_on,
+                unit.actuator.command_off,
+            ]
     assert devices == expected["devices"]
     assert _sorted(report.readings) == _sorted(expected["readings"])
     assert [[name, event.model_dump(mode="json")] for name, event in report.events] == expected["events"]  # type: ignore[union-attr]
