@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from village_agent.roster import Roster
 
 EXIT_CONFIGURATION = 3
-EXIT_RUNNING = 4
 
 app = typer.Typer(
     add_completion=False,
@@ -31,6 +31,16 @@ Examples 示例:
   village-agent run --config agent.toml        serve until stopped 持续运行
 """,
 )
+
+
+class LogLevel(enum.StrEnum):
+    """Levels of `logging`."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (TOML). 配置文件。", show_default=False)
@@ -68,26 +78,12 @@ Example 示例:
 def run(
     config: ConfigOption,
     log_level: Annotated[
-        str, typer.Option(help="debug, info, warning or error. 日志级别。", case_sensitive=False)
-    ] = "info",
+        LogLevel, typer.Option(help="What is worth a line in the log. 日志级别。", case_sensitive=False)
+    ] = LogLevel.INFO,
 ) -> None:
     """Serve until stopped."""
-    settings, roster = _load(config)
-    from village_agent import serve
-    from village_agent.app import AlreadyRunning
-
-    try:
-        serve.configure_logging(log_level)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--log-level") from None
-    try:
-        serve.serve(settings, roster)
-    except AlreadyRunning as error:
-        typer.echo(f"{error}; stop it first, or give this one its own state_dir. 已有代理使用该目录。", err=True)
-        raise typer.Exit(EXIT_RUNNING) from None
-    except OSError as error:
-        typer.echo(f"state directory {settings.state_dir}: {error.strerror}", err=True)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
+    # The process that runs for months starts anew without the command line's libraries.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "village_agent.serve", str(config), log_level.value])  # noqa: S606
 
 
 @app.command(

@@ -1,19 +1,30 @@
-"""Runs the agent as a process: logging, signals, and an end that always comes."""
+"""The process that `village-agent run` becomes: logging, signals, and an end that always comes.
+
+    python -m village_agent.serve CONFIG LOG_LEVEL
+
+Exit codes: 0 stopped, 1 failed, 3 the configuration is wrong, 4 another agent uses the state directory.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import signal
 import sys
+from pathlib import Path
 
-from village_agent.app import GRACE_SECONDS, Agent, state_lock
-from village_agent.config import Settings
+from village_agent.app import GRACE_SECONDS, Agent, AlreadyRunning, state_lock
+from village_agent.config import Settings, load
 from village_agent.roster import Roster
+from village_wire.settings import InvalidSettings
 from village_wire.systemd import Notifier
 
 _log = logging.getLogger(__name__)
+
+EXIT_CONFIGURATION = 3
+EXIT_RUNNING = 4
 
 #: A driver that swallows its cancellation, or a name server that doesn't answer, must not keep the process alive.
 END_SECONDS = GRACE_SECONDS + 7.0
@@ -27,25 +38,41 @@ class _OneLine(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Log to stderr with local time and offset; raises `ValueError` for an unknown level."""
-    if level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-        raise ValueError(f"{level!r} is not one of debug, info, warning, error")
+    """Log to stderr with local time and offset."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("village_wire.session.mqtt").setLevel(logging.WARNING)
 
 
-def serve(settings: Settings, roster: Roster) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal ends at once.
+def main(config: Path, log_level: str) -> int:
+    """Serve until SIGTERM or SIGINT; a second signal ends at once. Return the exit code."""
+    configure_logging(log_level)
+    try:
+        settings = load(config)
+        roster = Roster.build(settings)
+    except InvalidSettings as error:
+        _say(f"{error}\nThe configuration is wrong; nothing was started. 配置有误，未启动。")
+        return EXIT_CONFIGURATION
+    try:
+        with state_lock(settings.state_dir):
+            # What exists now lives as long as the process: the collector of garbage need not look at it again.
+            gc.collect()
+            gc.freeze()
+            asyncio.run(_serve(settings, roster))
+    except AlreadyRunning as error:
+        _say(f"{error}; stop it first, or give this one its own state_dir. 已有代理使用该目录。")
+        return EXIT_RUNNING
+    except OSError as error:
+        _say(f"state directory {settings.state_dir}: {error.strerror}")
+        return EXIT_CONFIGURATION
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return 0
 
-    Raises:
-        AlreadyRunning: another agent uses the state directory.
-        OSError: the state directory can't be made.
-    """
-    with state_lock(settings.state_dir):
-        asyncio.run(_serve(settings, roster))
-    faulthandler.cancel_dump_traceback_later()
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - the answer to whoever started us, not a log record
 
 
 async def _serve(settings: Settings, roster: Roster) -> None:
@@ -67,3 +94,7 @@ async def _serve(settings: Settings, roster: Roster) -> None:
         await Agent(settings, roster).run(stop, notifier)
     finally:
         notifier.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,123 @@
+"""The configuration: what is accepted, and how every error is told."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from village_agent.config import Settings, load
+from village_agent.roster import Roster
+from village_wire.settings import InvalidSettings
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+HEAD = f"""[agent]
+id = "box"
+area = "330110101205"
+
+[collector]
+broker = "mqtt://127.0.0.1:1883"
+command_key = "{KEY}"
+"""
+READER = """
+[[devices]]
+id = "bus"
+driver = "osdp"
+port = "/dev/ttyUSB0"
+
+[[devices.readers]]
+id = "gate"
+address = 1
+scbk = "000102030405060708090a0b0c0d0e0f"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str) -> list[tuple[int, str, str]]:
+    with pytest.raises(InvalidSettings) as caught:
+        Roster.build(load(write(folder, text)))
+    assert all(str(folder / "agent.toml") in line for line in str(caught.value).splitlines())
+    return [(problem.line, problem.key, problem.reason) for problem in caught.value.problems]
+
+
+def accepted(folder: Path, text: str) -> Settings:
+    settings = load(write(folder, text))
+    Roster.build(settings)
+    return settings
+
+
+def test_a_whole_configuration_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    head = HEAD.replace("command_key", 'username = "u"\npassword_file = "password"\ncommand_key')
+    door = '\n[[doors]]\nreader = "gate"\nlock = "gate"\ncards = ["26:00ABCDEF"]\n'
+    settings = accepted(tmp_path, head + READER + door)
+    assert settings.address.password == "secret"
+    assert "secret" not in repr(settings)
+    assert settings.doors[0].cards == ("26:00abcdef",)
+    assert settings.state_dir == tmp_path / "village-agent-state"
+    assert len(settings.version) == 16
+
+
+def test_every_problem_is_told_at_once_with_its_key_and_line(tmp_path: Path) -> None:
+    text = HEAD.replace("330110101205", "33") + '\n[[devices]]\nid = "box"\ndriver = "host"\ncolour = "red"\n'
+    found = problems(tmp_path, text + '\n[[devices]]\nid = "x"\ndriver = "hots"\n[extra]\n')
+    assert [(line, key) for line, key, _ in found] == [
+        (17, "extra"),
+        (3, "agent.area"),
+        (12, "devices.0.colour"),
+        (16, "devices.1.driver"),
+    ]
+    assert found[2][2] == "unknown key"
+    assert "unknown driver 'hots'; known are host, osdp" in found[3][2]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line", "reason"),
+    [
+        (HEAD.replace(KEY, "short"), "collector.command_key", 7, "command_key.pub"),
+        (HEAD.replace("mqtt:", "http:"), "collector", 5, "mqtt://"),
+        (HEAD.replace("command_key", 'password_file = "p"\ncommand_key'), "collector", 5, "needs username"),
+        (HEAD.replace("command_key", 'username = "u"\npassword_file = "p"\ncommand_key'), "collector.password_file", 8, "No such file"),
+        (HEAD.replace("command_key", 'ca_file = "ca"\ncommand_key'), "collector.ca_file", 7, "No such file"),
+        (HEAD + "[outbox]\nmax_bytes = 5\n", "outbox.max_bytes", 9, "2000000"),
+        (HEAD + READER + READER.replace("gate", "back"), "devices.1.id", 20, "already used by devices.0.id"),
+        (HEAD + READER + READER.replace('"bus"', '"bus2"'), "devices.1", 19, "'gate' is already used in devices.0"),
+        (HEAD + '[[devices]]\nid = "agent"\ndriver = "host"\n', "devices.0", 8, "the agent itself"),
+        (HEAD + READER + '[[doors]]\nreader = "gaet"\nlock = "gate"\n', "doors.0.reader", 19, "no device 'gaet'"),
+        (HEAD + READER + '[[devices]]\nid = "h"\ndriver = "host"\n[[doors]]\nreader = "gate"\nlock = "h"\n', "doors.0.lock", 23, "no lock"),
+        (HEAD + READER + '[[doors]]\nreader = "gate"\nlock = "gate"\ncards = ["26:12"]\n', "doors.0.cards.0", 21, "26:00123456"),
+        (HEAD + "devices = 5\n", "collector.devices", 8, "unknown key"),
+        ("devices = 5\n" + HEAD, "devices", 1, "[[devices]]"),
+    ],
+)  # fmt: skip
+def test_an_error_names_key_line_and_reason(tmp_path: Path, text: str, key: str, line: int, reason: str) -> None:
+    ((found_line, found_key, found_reason),) = problems(tmp_path, text)
+    assert (found_key, found_line) == (key, line)
+    assert reason in found_reason
+
+
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="No such file"):
+        load(tmp_path / "absent.toml")
+    with pytest.raises(InvalidSettings, match="directory"):
+        load(tmp_path)
+    with pytest.raises(InvalidSettings, match="line 2"):
+        load(write(tmp_path, "[agent]\nid = \n"))
+
+
+def test_doors_may_name_devices_that_announce_themselves_later(tmp_path: Path) -> None:
+    dynamic = '[[devices]]\nid = "zigbee"\ndriver = "mqtt"\nbroker = "mqtt://127.0.0.1:1884"\n'
+    accepted(tmp_path, HEAD + READER + dynamic + '[[doors]]\nreader = "gate"\nlock = "zigbee-lock"\n')
+
+
+def test_the_state_directory_follows_the_file_and_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = HEAD.replace("area", 'state_dir = "state"\narea')
+    assert accepted(tmp_path, given).state_dir == tmp_path / "state"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/village-agent")
+    assert accepted(tmp_path, HEAD).state_dir == Path("/var/lib/village-agent")
