@@ -17,6 +17,7 @@ from pydantic import Field
 
 from village_drivers.kit import Device, DriverConfig, Misconfigured, Report, Services
 from village_wire.points import Value
+from village_wire.states import Status
 
 
 class HostConfig(DriverConfig):
@@ -25,7 +26,7 @@ class HostConfig(DriverConfig):
     interval_seconds: float = Field(60, ge=0.05, description="Time between readings. 读数间隔（秒）。", examples=[60])
     disk: Path = Field(Path("/"), description="A path on the disk to watch. 要监视的磁盘路径。", examples=["/"])
     disk_full_percent: float = Field(
-        90, gt=0, le=100, description="Disk use that is a fault. 磁盘占用告警值（%）。", examples=[90]
+        90, gt=0, le=100, description="Disk use that is a fault. 磁盘告警值（%）。", examples=[90]
     )
     hot_c: float = Field(80, description="Temperature that is a fault. 温度告警值（°C）。", examples=[80])
     load_per_core: float = Field(3, ge=0, description="Load per core that is a fault. 每核负载告警值。", examples=[3])
@@ -53,27 +54,19 @@ class Host:
             except FileNotFoundError as error:
                 raise Misconfigured("misconfigured", f"`disk`: {error}") from error
             report.reading(self._config.id, "host", fields)
-            faults = self._faults(fields)
-            if faults:
-                report.state(self._config.id, "degraded", next(iter(faults)), ", ".join(faults.values()))
-            else:
-                report.state(self._config.id, "ok", "works", "")
+            faults = self._faults(fields) or {"works": ""}
+            status: Status = "ok" if "works" in faults else "degraded"
+            report.state(self._config.id, status, next(iter(faults)), ", ".join(faults.values()))
             await asyncio.sleep(self._config.interval_seconds)
 
     def _faults(self, fields: Mapping[str, Value]) -> dict[str, str]:
         """Evidence by code, the gravest first."""
-        limits = self._config
+        disk, heat, load = fields["disk_percent"], fields.get("temperature_c", -300), fields["load_1m"]
         found = {
             "under_voltage": (fields.get("under_voltage", False), "supply voltage was too low since the box started"),
-            "disk_full": (
-                fields["disk_percent"] >= limits.disk_full_percent,
-                f"disk {fields['disk_percent']:.0f} % full",
-            ),
-            "hot": (fields.get("temperature_c", -300) >= limits.hot_c, f"{fields.get('temperature_c', 0):.0f} °C"),
-            "overloaded": (
-                fields["load_1m"] >= limits.load_per_core * (os.cpu_count() or 1),
-                f"load {fields['load_1m']:.1f}",
-            ),
+            "disk_full": (disk >= self._config.disk_full_percent, f"disk {disk:.0f} % full"),
+            "hot": (heat >= self._config.hot_c, f"{heat:.0f} °C"),
+            "overloaded": (load >= self._config.load_per_core * (os.cpu_count() or 1), f"load {load:.1f}"),
         }
         return {code: evidence for code, (present, evidence) in found.items() if present}
 

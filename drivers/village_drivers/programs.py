@@ -141,6 +141,7 @@ async def child(
             stdout=stdout,
             stderr=PIPE,
             limit=limit,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
             start_new_session=True,
         )
     except OSError as error:

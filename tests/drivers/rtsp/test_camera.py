@@ -1,72 +1,36 @@
-"""The driver against the emulated camera, against MediaMTX, and with the two oldest and newest ffmpeg that are at hand."""
+"""The driver against the emulated camera, with the ffmpeg of the system and that of a package."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.drivers.reports import LentServices, Recorder, running
-from tests.drivers.sound.conftest import children
+from tests.drivers.processes import children
+from tests.drivers.reports import Recorder, running
+from tests.drivers.rtsp.cameras import PASSWORD, ends_with, make_driver
 from tests.peers import free_port, peer
 from village_drivers.abilities import abilities_of
-from village_drivers.kit import DriverError, Misconfigured, NotConnected, Refused
-from village_drivers.rtsp.driver import RtspCamera, RtspConfig
+from village_drivers.kit import Misconfigured, NotConnected, Refused
 from village_emulators.camera import Camera, CameraSettings, camera
-
-_PASSWORD = "p@ss:/'\"%# 密码"
-
-
-@pytest.fixture(autouse=True)
-def _ffmpeg() -> None:
-    peer("ffmpeg")
 
 
 @pytest_asyncio.fixture
 async def emulated() -> AsyncIterator[Camera]:
-    async with camera(CameraSettings(user="village", password=_PASSWORD)) as running_camera:
+    async with camera(CameraSettings(user="village", password=PASSWORD)) as running_camera:
         yield running_camera
-
-
-@pytest.fixture(autouse=True)
-def _no_child_left() -> Iterator[None]:
-    before = children()
-    yield
-    assert children() <= before
-
-
-def _driver(url: str, **settings: object) -> RtspCamera:
-    quick = {
-        "interval_seconds": 0.1,
-        "probe_seconds": 1,
-        "packet_seconds": 1,
-        "key_frame_seconds": 2,
-        "connect_seconds": 8,
-    }
-    login = {"username": "village", "password": _PASSWORD}
-    config = {"id": "cam", "driver": "rtsp", "url": url, **quick, **login, **settings}
-    return RtspCamera(RtspConfig.model_validate(config), LentServices())
-
-
-async def _ends_with(driver: RtspCamera, report: Recorder) -> DriverError:
-    with pytest.raises(DriverError) as caught:
-        async with asyncio.timeout(20):
-            await driver.run(report)
-    assert "p%40ss" not in str(caught.value)
-    assert _PASSWORD not in str(caught.value)
-    return caught.value
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("continuous", [False, True])
 async def test_a_healthy_stream_is_measured(emulated: Camera, transport: str, continuous: bool) -> None:
     report = Recorder()
-    async with running(_driver(emulated.url, transport=transport, continuous=continuous, interval_seconds=1.2), report):
+    async with running(
+        make_driver(emulated.url, transport=transport, continuous=continuous, interval_seconds=1.2), report
+    ):
         await report.until(lambda seen: len(seen.readings) >= 2, 20)
     reading = report.readings[-1]
     assert reading["packets_per_s"] == pytest.approx(10, rel=0.35)
@@ -80,7 +44,7 @@ async def test_a_healthy_stream_is_measured(emulated: Camera, transport: str, co
 async def test_packets_without_key_frames_degrade_until_they_come_again(emulated: Camera) -> None:
     emulated.command("no-key-frames")
     report = Recorder()
-    async with running(_driver(emulated.url), report):
+    async with running(make_driver(emulated.url), report):
         await report.until(lambda seen: bool(seen.states), 20)
         assert report.states[-1][:2] == ("degraded", "no_key_frames")
         assert report.readings[-1]["packets_per_s"] > 3
@@ -91,7 +55,7 @@ async def test_packets_without_key_frames_degrade_until_they_come_again(emulated
 
 async def test_key_frames_that_cease_are_noticed_in_a_continuous_watch(emulated: Camera) -> None:
     report = Recorder()
-    async with running(_driver(emulated.url, continuous=True, interval_seconds=0.5), report):
+    async with running(make_driver(emulated.url, continuous=True, interval_seconds=0.5), report):
         await report.until(lambda seen: bool(seen.states), 20)
         assert report.states[-1][0] == "ok"
         emulated.command("no-key-frames")
@@ -101,7 +65,7 @@ async def test_key_frames_that_cease_are_noticed_in_a_continuous_watch(emulated:
 @pytest.mark.parametrize("continuous", [False, True])
 async def test_a_frozen_stream_is_down(emulated: Camera, continuous: bool) -> None:
     report = Recorder()
-    driver = _driver(emulated.url, continuous=continuous, interval_seconds=0.5, connect_seconds=2)
+    driver = make_driver(emulated.url, continuous=continuous, interval_seconds=0.5, connect_seconds=2)
     with pytest.raises(NotConnected, match="no packet for") as caught:
         async with running(driver, report) as task:
             await report.until(lambda seen: bool(seen.states), 20)
@@ -113,28 +77,28 @@ async def test_a_frozen_stream_is_down(emulated: Camera, continuous: bool) -> No
 
 async def test_a_wrong_password_is_a_fault_of_the_configuration(emulated: Camera) -> None:
     emulated.command("password other")
-    error = await _ends_with(_driver(emulated.url), Recorder())
+    error = await ends_with(make_driver(emulated.url), Recorder())
     assert isinstance(error, Misconfigured)
     assert error.code == "unauthorised"
     with pytest.raises(Refused) as caught:
-        await _driver(emulated.url).snapshot()
+        await make_driver(emulated.url).snapshot()
     assert caught.value.code == "unauthorised"
 
 
 async def test_the_password_may_stand_in_a_file(emulated: Camera, tmp_path: Path) -> None:
     file = tmp_path / "camera.pw"
-    driver = _driver(emulated.url, password="", password_file=str(file))
+    driver = make_driver(emulated.url, password="", password_file=str(file))
     with pytest.raises(Misconfigured, match="No such file"):
         await driver.run(Recorder())
-    file.write_text(_PASSWORD + "\n")
+    file.write_text(PASSWORD + "\n")
     assert (await driver.snapshot()).startswith(b"\xff\xd8")
 
 
 async def test_a_wrong_path_and_a_closed_port_are_told_apart(emulated: Camera) -> None:
-    error = await _ends_with(_driver(emulated.url.replace("/cam", "/other")), Recorder())
+    error = await ends_with(make_driver(emulated.url.replace("/cam", "/other")), Recorder())
     assert (type(error), error.code) == (NotConnected, "rejected")
     assert "404" in str(error)
-    error = await _ends_with(_driver(f"rtsp://127.0.0.1:{free_port()}/cam"), Recorder())
+    error = await ends_with(make_driver(f"rtsp://127.0.0.1:{free_port()}/cam"), Recorder())
     assert (type(error), error.code) == (NotConnected, "unreachable")
 
 
@@ -146,7 +110,7 @@ async def test_a_camera_that_accepts_and_says_nothing_is_down() -> None:
     server = await asyncio.start_server(hold, "127.0.0.1", 0)
     try:
         url = f"rtsp://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        error = await _ends_with(_driver(url, connect_seconds=1), Recorder())
+        error = await ends_with(make_driver(url, connect_seconds=1), Recorder())
     finally:
         server.close()
         for writer in held:
@@ -158,7 +122,7 @@ async def test_a_killed_camera_is_noticed() -> None:
     report = Recorder()
     with pytest.raises(NotConnected):
         async with camera(CameraSettings()) as mortal:
-            driver = _driver(mortal.url, continuous=True, username="", password="")
+            driver = make_driver(mortal.url, continuous=True, username="", password="")
             async with running(driver, report) as task:
                 await report.until(lambda seen: bool(seen.states), 20)
                 await mortal.server.close()
@@ -167,7 +131,7 @@ async def test_a_killed_camera_is_noticed() -> None:
 
 
 async def test_a_snapshot_is_a_picture_that_another_program_decodes(emulated: Camera, tmp_path: Path) -> None:
-    driver = _driver(emulated.url, snapshot_width=160)
+    driver = make_driver(emulated.url, snapshot_width=160)
     first, second = await asyncio.gather(driver.snapshot(), driver.snapshot())
     (tmp_path / "picture.jpg").write_bytes(first)
     process = await asyncio.create_subprocess_exec(
@@ -185,12 +149,12 @@ async def test_a_snapshot_is_a_picture_that_another_program_decodes(emulated: Ca
 async def test_a_snapshot_of_a_frozen_camera_ends_in_time(emulated: Camera) -> None:
     emulated.command("freeze")
     with pytest.raises(NotConnected, match="no whole picture in 1"):
-        await _driver(emulated.url, snapshot_seconds=1).snapshot()
+        await make_driver(emulated.url, snapshot_seconds=1).snapshot()
 
 
 async def test_a_cancelled_probe_and_snapshot_leave_no_child(emulated: Camera) -> None:
     before = children()
-    driver, report = _driver(emulated.url), Recorder()
+    driver, report = make_driver(emulated.url), Recorder()
     async with running(driver, report):
         picture = asyncio.create_task(driver.snapshot())
         async with asyncio.timeout(10):
@@ -203,7 +167,7 @@ async def test_a_cancelled_probe_and_snapshot_leave_no_child(emulated: Camera) -
 
 async def test_no_password_is_in_the_process_list(emulated: Camera) -> None:
     seen = ""
-    async with running(_driver(emulated.url), Recorder()) as task:
+    async with running(make_driver(emulated.url), Recorder()) as task:
         async with asyncio.timeout(10):
             while seen.count("concat") < 5:
                 assert not task.done()
@@ -215,7 +179,7 @@ async def test_no_password_is_in_the_process_list(emulated: Camera) -> None:
                             continue
                 await asyncio.sleep(0.02)
     assert "p%40ss" not in seen
-    assert _PASSWORD not in seen
+    assert PASSWORD not in seen
 
 
 async def test_the_ffmpeg_of_the_package_does_it_too(
@@ -226,70 +190,16 @@ async def test_the_ffmpeg_of_the_package_does_it_too(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", shipped)
     report = Recorder()
-    driver = _driver(emulated.url)
+    driver = make_driver(emulated.url)
     async with running(driver, report):
         await report.until(lambda seen: len(seen.readings) >= 2, 20)
         assert (await driver.snapshot()).endswith(b"\xff\xd9")
     assert report.readings[-1]["packets_per_s"] == pytest.approx(10, rel=0.35)
     emulated.command("password other")
-    assert (await _ends_with(driver, Recorder())).code == "unauthorised"
-
-
-@asynccontextmanager
-async def _mediamtx(folder: Path) -> AsyncIterator[str]:
-    """A MediaMTX with a published stream that only `village` may read."""
-    port = free_port()
-    (folder / "mediamtx.yml").write_text(
-        f"rtspAddress: 127.0.0.1:{port}\nrtspTransports: [tcp]\nrtmp: no\nhls: no\nwebrtc: no\nsrt: no\n"
-        "authInternalUsers:\n"
-        "- {user: any, pass: '', ips: [127.0.0.1], permissions: [{action: publish}]}\n"
-        "- {user: village, pass: s3cret, permissions: [{action: read}]}\n"
-        "paths: {all_others: }\n"
-    )
-    server = await asyncio.create_subprocess_exec(
-        peer("mediamtx"), str(folder / "mediamtx.yml"), cwd=folder, stdout=asyncio.subprocess.PIPE
-    )
-    url = f"rtsp://127.0.0.1:{port}/yard"
-    publisher = None
-    try:
-        assert server.stdout is not None
-        async with asyncio.timeout(10):
-            while b"listener opened" not in await server.stdout.readline():
-                pass
-        publisher = await asyncio.create_subprocess_exec(
-            peer("ffmpeg"), "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10",
-            "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "10", "-pix_fmt", "yuv420p",
-            "-f", "rtsp", "-rtsp_transport", "tcp", url,
-        )  # fmt: skip
-        async with asyncio.timeout(10):
-            while b"is publishing" not in await server.stdout.readline():
-                pass
-        yield url
-    finally:
-        for process in (publisher, server):
-            if process is not None and process.returncode is None:
-                process.kill()
-        if publisher is not None:
-            await publisher.wait()
-        while server.stdout is not None and await server.stdout.read(65536):
-            pass
-        await server.wait()
-
-
-async def test_mediamtx_is_measured_and_photographed(tmp_path: Path) -> None:
-    async with _mediamtx(tmp_path) as url:
-        driver, report = _driver(url, password="s3cret"), Recorder()
-        async with running(driver, report):
-            await report.until(lambda seen: bool(seen.states), 20)
-            assert (await driver.snapshot()).startswith(b"\xff\xd8")
-        assert report.readings[-1]["packets_per_s"] == pytest.approx(10, rel=0.35)
-        assert report.states[-1][:2] == ("ok", "works")
-        assert (await _ends_with(_driver(url, password="wrong"), Recorder())).code == "unauthorised"
-        assert (await _ends_with(_driver(f"{url}2", password="s3cret"), Recorder())).code == "rejected"
+    assert (await ends_with(driver, Recorder())).code == "unauthorised"
 
 
 def test_it_is_a_camera() -> None:
-    device = _driver("rtsp://h/").devices()["cam"]
+    device = make_driver("rtsp://h/").devices()["cam"]
     assert device.kind == "camera"
     assert abilities_of(device.handle) == ("camera",)
-    assert os.environ["PATH"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import struct
 import wave
 from collections.abc import AsyncIterator
@@ -42,21 +41,6 @@ def make_tone(path: Path, seconds: float, amplitude: float = 0.5) -> Path:
         file.setframerate(rate)
         file.writeframes(b"".join(struct.pack("<hh", value, value) for value in frames))
     return path
-
-
-def children() -> set[int]:
-    """Process ids of all descendants of this process, zombies included."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    mine = {os.getpid()}
-    while more := {pid for pid, parent in found.items() if parent in mine} - mine:
-        mine |= more
-    return mine - {os.getpid()}
 
 
 @dataclass

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.drivers.processes import children
 from tests.drivers.reports import LentServices, Recorder, running
-from tests.drivers.sound.conftest import RATE, children, make_tone, read_wav, rms
+from tests.drivers.sound.conftest import RATE, make_tone, read_wav, rms
 from tests.peers import peer
 from village_drivers.kit import Misconfigured, NotConnected, Refused
 from village_drivers.sound.driver import Sound, SoundConfig

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.drivers.processes import children
 from tests.drivers.reports import LentServices, Recorder, running
-from tests.drivers.sound.conftest import Pulse, children, make_tone, rms
+from tests.drivers.sound.conftest import Pulse, make_tone, rms
 from tests.peers import peer
 from village_drivers.kit import NotConnected, Refused
 from village_drivers.sound.driver import Sound, SoundConfig
