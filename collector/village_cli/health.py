@@ -28,6 +28,8 @@ SEVERITY = ("down", "degraded", "unknown", "ok")
 EXIT_CODES = {"ok": 0, "degraded": 1, "down": 2, "unknown": 3}
 NAGIOS_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 SCHEMA = "village.health/1"
+#: Rows on a screen, unless more are unwell or a status was asked for.
+MAX_ON_SCREEN = 100
 #: Devices that a Nagios line names before it says how many more there are.
 MAX_NAMED = 5
 
@@ -116,8 +118,7 @@ def health(
     elif nagios:
         say(nagios_line(answer.document, language, empty_is_ok=bool(status)))
     else:
-        show(health_table(answer.document, language), language)
-        say(summary(answer.document, language, filtered=bool(status)))
+        _show(answer.document, language, filtered=bool(status))
     raise typer.Exit(exit_code(answer.document, empty_is_ok=bool(status)))
 
 
@@ -150,8 +151,8 @@ def nagios_line(document: Mapping[str, Any], language: Language, *, empty_is_ok:
     return f"VILLAGE {NAGIOS_WORDS[code]} - {line.replace('|', '/')} | {data}"
 
 
-def health_table(document: Mapping[str, Any], language: Language) -> Table:
-    """Return one row per device, the worst first; the collector's own row comes first when it is unwell."""
+def health_table(document: Mapping[str, Any], language: Language, most: int | None = None) -> Table:
+    """Return one row per device, the worst first, at most `most`; the collector's own row comes first when it is unwell."""
     now = read_time(document.get("generated")) or datetime.now(UTC)
     listed = _sorted(document)
     own = part(document, "collector")
@@ -168,7 +169,7 @@ def health_table(document: Mapping[str, Any], language: Language) -> Table:
                 text(row, "evidence"),
                 text(part(row, "advice"), language),
             ]
-            for row in listed
+            for row in listed[:most]
         ],
     )
 
@@ -190,6 +191,18 @@ def summary(document: Mapping[str, Any], language: Language, *, filtered: bool =
         if counts[status]
     )
     return word("summary", language).format(total=counts.total(), counts=told)
+
+
+def _show(document: Mapping[str, Any], language: Language, *, filtered: bool) -> None:
+    # On a screen, a thousand devices that are well would push away those that are not.
+    total = _counts(document).total()
+    unwell = total - _counts(document)["ok"]
+    short = on_terminal() and not filtered and total > MAX_ON_SCREEN
+    most = max(unwell, MAX_ON_SCREEN) if short else None
+    show(health_table(document, language, most), language)
+    if most is not None and most < total:
+        say(word("left_out", language).format(number=total - most))
+    say(summary(document, language, filtered=filtered))
 
 
 def _counts(document: Mapping[str, Any]) -> Counter[str]:
@@ -221,8 +234,7 @@ def _watch(ctx: typer.Context, query: Query, every: float) -> int:
                     note(word("lost", language).format(reason=lost.sentence(language)))
                 else:
                     say(word("as_of", language).format(time=local(read_time(document.get("generated")))))
-                    show(health_table(document, language), language)
-                    say(summary(document, language, filtered=filtered))
+                    _show(document, language, filtered=filtered)
                     say()
                     sys.stdout.flush()
                 time.sleep(every)
@@ -243,7 +255,7 @@ def _watch_live(client: Client, document: dict[str, Any], query: Query, every: f
             while True:
                 lines = [
                     Text(word("as_of", language).format(time=local(read_time(document.get("generated")))), style="dim"),
-                    render(health_table(document, language), language),
+                    render(health_table(document, language, live.console.height), language, live.console.width),
                     Text(summary(document, language, filtered=filtered)),
                 ]
                 if lost:

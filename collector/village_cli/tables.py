@@ -16,6 +16,13 @@ from village_cli.text import Language, word
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+#: Long texts wrap, but not into columns narrower than this.
+WRAP_COLUMNS = 14
+#: Wrapping takes half a millisecond a row; nobody reads more than this on a screen.
+MAX_WRAPPED_ROWS = 1000
+#: Between two columns of a table.
+GAP_COLUMNS = 3
+
 #: Colour of a status, outcome or state.
 STYLES = {
     "ok": "green",
@@ -86,27 +93,46 @@ def show(table: Table, language: Language) -> None:
     """Print a table; one without rows is the sentence that there is nothing to show."""
     if not table.rows:
         say(word("nothing_listed", language))
-    elif on_terminal():
-        console().print(render(table, language))
+    elif on_terminal() and len(table.rows) <= MAX_WRAPPED_ROWS:
+        screen = console()
+        screen.print(render(table, language, screen.width))
     else:
         for line in plain_lines(table, language):
             print(line)  # noqa: T201  # The output of the program.
 
 
-def render(table: Table, language: Language) -> RenderableType:
-    """Return a table for a terminal."""
+def render(table: Table, language: Language, width: int) -> RenderableType:
+    """Return a table for a terminal of `width` columns; one that would lose words there becomes a list of entries."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
     headers, rows = _filled(table, language)
+    least = [
+        natural if number == 0 else min(natural, WRAP_COLUMNS) for number, natural in enumerate(_widths(headers, rows))
+    ]
+    if sum(least) + GAP_COLUMNS * len(least) > width:
+        return _entries(headers, rows)
     rich = RichTable(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for number, header in enumerate(headers):
-        # Names stay readable on a narrow terminal; the long texts wrap.
-        rich.add_column(header, overflow="fold", no_wrap=False, min_width=min(18, _width_of(rows, number)))
+    for header, columns in zip(headers, least, strict=True):
+        rich.add_column(header, overflow="fold", min_width=columns)
     for row in rows:
         rich.add_row(*(Text(cell.text, style=cell.style) for cell in row))
     return rich
+
+
+def _entries(headers: list[str], rows: list[list[Cell]]) -> RenderableType:
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    for row in rows:
+        lines.append(Text(row[0].text, style=row[0].style or "bold", overflow="fold"))
+        for header, cell in zip(headers[1:], row[1:], strict=True):
+            if cell.text:
+                lines.append(Padding(Text.assemble((f"{header}: ", "dim"), (cell.text, cell.style)), (0, 0, 0, 2)))
+    return Group(*lines)
 
 
 def plain_lines(table: Table, language: Language) -> list[str]:
@@ -114,11 +140,10 @@ def plain_lines(table: Table, language: Language) -> list[str]:
     from rich.cells import cell_len
 
     headers, rows = _filled(table, language)
-    texts = [headers, *([cell.text for cell in row] for row in rows)]
-    widths = [max(cell_len(line[number]) for line in texts) for number in range(len(headers))]
+    widths = _widths(headers, rows)
     return [
         "  ".join(text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in texts
+        for line in [headers, *([cell.text for cell in row] for row in rows)]
     ]
 
 
@@ -133,7 +158,9 @@ def _filled(table: Table, language: Language) -> tuple[list[str], list[list[Cell
     ]
 
 
-def _width_of(rows: list[list[Cell]], number: int) -> int:
+def _widths(headers: list[str], rows: list[list[Cell]]) -> list[int]:
     from rich.cells import cell_len
 
-    return max((cell_len(row[number].text) for row in rows), default=0)
+    return [
+        max(cell_len(header), *(cell_len(row[number].text) for row in rows)) for number, header in enumerate(headers)
+    ]

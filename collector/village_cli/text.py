@@ -89,6 +89,9 @@ WORDS: Mapping[str, Bilingual] = {
     "count": Bilingual("{number} {status}", "{number} {status}"),
     "comma": Bilingual(", ", "，"),
     "semicolon": Bilingual("; ", "；"),
+    "left_out": Bilingual(
+        "{number} rows more; see all with --status or | less", "另有 {number} 行未显示；用 --status 或 | less 查看全部"
+    ),
     "nothing_seen": Bilingual(
         "No device matches. Start an agent, or widen --area and --agent.",
         "没有匹配的设备。请启动边缘代理，或放宽 --area 和 --agent。",
