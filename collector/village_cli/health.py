@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections import Counter
@@ -223,6 +224,8 @@ def _watch(ctx: typer.Context, query: Query, every: float) -> int:
     # Refresh until Ctrl-C and return the code of the last answer; a collector that goes away is told and waited for.
     language = settings_of(ctx).language
     filtered = query["status"] is not None
+    # A supervisor that ends us gets the cursor of the terminal back, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with connect(ctx) as client:
         document = client.get("/health", SCHEMA, **query).document
         if on_terminal():

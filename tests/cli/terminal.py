@@ -43,9 +43,9 @@ class Terminal:
             if not self._read(deadline):
                 raise AssertionError(f"the program ended before {words!r}: {self.output!r}")
 
-    def interrupt(self) -> int:
-        """Press Ctrl-C and return the exit code."""
-        os.kill(self.process.pid, signal.SIGINT)
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Press Ctrl-C (or send another signal) and return the exit code."""
+        os.kill(self.process.pid, number)
         return self.end()
 
     def end(self) -> int:

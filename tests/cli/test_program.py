@@ -55,6 +55,12 @@ def test_every_example_is_valid(line: str) -> None:
     parse(line)
 
 
+def test_every_command_line_of_the_readme_is_valid() -> None:
+    lines = re.findall(r"^village .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    for line in lines:
+        parse(line.partition(" #")[0])
+
+
 def test_an_example_that_is_not_valid_is_noticed() -> None:
     with pytest.raises(Exception, match="No such option"):
         parse("village health --nonsense")

@@ -87,12 +87,15 @@ def test_the_well_ones_do_not_push_the_unwell_off_the_screen(collector: Collecto
     assert sum("gate-1/d" in line for line in terminal.text.splitlines()) == 500
 
 
-def test_watching_refreshes_until_ctrl_c_and_ends_with_the_last_code(collector: Collector) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watching_refreshes_until_it_is_ended_and_exits_with_the_last_code(
+    collector: Collector, number: signal.Signals
+) -> None:
     collector.answers("GET", "/health", WELL, MIXED)
     with on_terminal(collector.url, "health", "--watch", "--every", "0.2") as terminal:
         terminal.wait_for("2 devices: 2 ok")
         terminal.wait_for("4 devices: 1 down")
-        assert terminal.interrupt() == 2
+        assert terminal.interrupt(number) == 2
     assert "Traceback" not in terminal.text
     # The cursor is shown again.
     assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
