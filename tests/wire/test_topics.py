@@ -65,4 +65,4 @@ def test_an_agent_hears_its_area_and_all_above() -> None:
 
 
 def test_collectors_share_a_channel() -> None:
-    assert collector_subscription("telemetry") == "$share/collectors/village/1/agent/+/telemetry"
+    assert collector_subscription("telemetry") == "$share/collectors-telemetry/village/1/agent/+/telemetry"

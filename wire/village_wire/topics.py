@@ -10,7 +10,8 @@ from village_wire.areas import InvalidArea, chain, parse_area
 from village_wire.ids import AGENT_PATTERN
 
 PREFIX = "village/1"
-#: Name of the shared subscription over which several collectors divide the load.
+#: Groups of shared subscriptions over which several collectors divide the load. One per channel: rumqttd (iotcore 0.4.0) takes
+#: the first filter of a group for all and delivers nothing of the others.
 COLLECTORS = "collectors"
 
 AgentChannel = Literal["status", "inventory", "telemetry", "event", "ack", "command"]
@@ -67,4 +68,4 @@ def agent_subscriptions(agent: str, area: str) -> list[str]:
 
 def collector_subscription(channel: AgentChannel) -> str:
     """The shared subscription of all collectors to one channel of every agent."""
-    return f"$share/{COLLECTORS}/{PREFIX}/agent/+/{channel}"
+    return f"$share/{COLLECTORS}-{channel}/{PREFIX}/agent/+/{channel}"
