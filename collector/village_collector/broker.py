@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import random
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -129,10 +130,14 @@ class EmbeddedBroker:
             raise BrokerFailed(f"the embedded broker needs {self._config}: {error.strerror}") from None
         broker = Broker(config_path=str(self._config))
         self._wait_for_port()
+        # The child inherits this thread's mask. Ctrl-C reaches it too, and it must still carry our last answers.
+        unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             broker.start()
         except (OSError, RuntimeError) as error:
             raise BrokerFailed(f"the embedded broker at {listen} did not start: {error}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
         self._broker = broker
 
     def _wait_for_port(self) -> None:

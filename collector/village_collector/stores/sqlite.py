@@ -65,11 +65,13 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, "telemetry-write")
         self._reader = ThreadPoolExecutor(1, "telemetry-read")
         self._connections = threading.local()
+        self._opened = asyncio.Event()
         self._series: dict[tuple[str, str, str, str], int] = {}
 
     async def open(self) -> None:
         """Make the file and its tables; raises `StoreUnavailable`."""
         await self._call(self._writer, self._create)
+        self._opened.set()
 
     async def close(self) -> None:
         """Close both connections once what they are doing is done."""
@@ -98,7 +100,8 @@ class SqliteStore:
         )
 
     async def keep_retention(self) -> None:
-        """Delete what is older than the retention, each hour and in slices, until cancelled."""
+        """Once the store is open, delete what is older than the retention, each hour and in slices, until cancelled."""
+        await self._opened.wait()
         while True:
             try:
                 deleted = await self.delete_expired()

@@ -1,0 +1,174 @@
+"""Wires the collector: broker, session, ingest, stores, commands and API, in one `TaskGroup`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from village_collector.api.app import create_app
+from village_collector.api.deps import Deps
+from village_collector.broker import EmbeddedBroker
+from village_collector.commands import CommandService
+from village_collector.config import EMBEDDED, Settings, broker_address, read_secret
+from village_collector.data_dir import load_collector_id, load_command_key, remove_addresses, write_addresses
+from village_collector.ingest import SUBSCRIPTIONS, Ingest
+from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
+from village_collector.server import ApiServer, listen, url_of
+from village_collector.stores.control import ControlStore
+from village_collector.stores.sqlite import SqliteStore
+from village_wire.session import Received, Session, SessionSettings
+from village_wire.systemd import Notifier
+
+_log = logging.getLogger(__name__)
+
+#: What is in hand may be stored, acknowledged and answered for so long; what is not comes again.
+GRACE_SECONDS = 3.0
+_LINK_SECONDS = 1.0
+_CONNECT_SECONDS = 2.0
+KEEP_ALIVE_SECONDS = 30
+
+
+class BrokerLink:
+    """Watches a session and says since when it is away."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._problem: Problem | None = None
+
+    def problems(self) -> Sequence[Problem]:
+        """What is wrong now; may be called in any thread."""
+        problem = self._problem
+        return () if problem is None else (problem,)
+
+    async def watch(self) -> None:
+        """Look each second, until cancelled."""
+        while True:
+            text = self._session.last_problem
+            if self._session.connected or not text:
+                self._problem = None
+            elif self._problem is None or self._problem.text != text:
+                since = self._problem.since if self._problem else datetime.now(UTC)
+                self._problem = Problem("broker", since, text)
+            await asyncio.sleep(_LINK_SECONDS)
+
+
+def control_store(settings: Settings) -> ControlStore:
+    """Return the configured store, not opened yet; raises `StoreUnavailable` if the URL is none."""
+    try:
+        return ControlStore(settings.control.url or f"sqlite:///{settings.collector.data_dir / 'control.db'}")
+    except ValueError as error:
+        raise StoreUnavailable(f"control.url: {error}") from None
+
+
+def telemetry_store(settings: Settings) -> TelemetryStore:
+    """Return the configured store, not opened yet; raises `InvalidSettings` if the token can't be read."""
+    telemetry = settings.telemetry
+    if telemetry.store == "influx":
+        # Costs 41 MB and 0.4 s, so only those who use it pay.
+        from village_collector.stores.influx import InfluxAddress, InfluxStore
+
+        token = read_secret(telemetry.token_file or Path(), "telemetry.token_file")
+        return InfluxStore(InfluxAddress(telemetry.url, telemetry.organisation, telemetry.bucket, token))
+    return SqliteStore(settings.collector.data_dir / "telemetry.db", telemetry.retention_days)
+
+
+async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Mapping[str, str]], None]) -> None:
+    """Run the collector until `stop`; `announce` is told where it listens, as in `addresses.json`. `data_dir` is locked by the caller.
+
+    Raises:
+        InvalidSettings, BrokerFailed, ListenFailed, DataDirProblem, StoreUnavailable: it can't start.
+    """
+    folder = settings.collector.data_dir
+    key = await asyncio.to_thread(load_command_key, folder)
+    client_id = await asyncio.to_thread(load_collector_id, folder)
+    control = control_store(settings)
+    telemetry = await asyncio.to_thread(telemetry_store, settings)
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings.api.host, settings.api.port))
+        await asyncio.to_thread(control.open)
+        stack.push_async_callback(asyncio.to_thread, control.close)
+        stack.push_async_callback(telemetry.close)
+        broker = await stack.enter_async_context(_embedded_broker(settings))
+        address = await asyncio.to_thread(
+            broker_address, settings.broker, broker.url if broker else settings.broker.url
+        )
+        ingest: Ingest
+
+        def receive(message: Received) -> None:
+            ingest.on_message(message)
+
+        session_settings = SessionSettings(address, client_id, keep_alive=KEEP_ALIVE_SECONDS)
+        session = Session(session_settings, SUBSCRIPTIONS, receive)
+        commands = CommandService(control, key, session.publish)
+        ingest = Ingest(telemetry, control, session.publish, commands.results_arrived)
+        link = BrokerLink(session)
+
+        def problems() -> Sequence[Problem]:
+            gone = broker.problem if broker else None
+            return (*((gone,) if gone else link.problems()), *ingest.problems())
+
+        deps = Deps(control, telemetry, commands, problems, settings.api.public_url or url_of(listener))
+        server = ApiServer(create_app(deps), listener)
+        addresses = {"broker": address.url, "api": url_of(listener)}
+        await asyncio.to_thread(write_addresses, folder, addresses)
+        stack.push_async_callback(asyncio.to_thread, remove_addresses, folder)
+        notifier = Notifier()
+        stack.callback(notifier.close)
+        async with asyncio.TaskGroup() as group:
+            ending = [
+                group.create_task(server.run_here(), name="api"),
+                group.create_task(ingest.run(), name="ingest"),
+            ]
+            endless = [
+                group.create_task(session.run(_connected), name="session"),
+                group.create_task(link.watch(), name="broker link"),
+                group.create_task(_feed_watchdog(notifier, problems), name="watchdog"),
+            ]
+            if broker is not None:
+                endless.append(group.create_task(broker.watch(), name="broker"))
+            if isinstance(telemetry, SqliteStore):
+                endless.append(group.create_task(telemetry.keep_retention(), name="retention"))
+            await server.serving.wait()
+            # A broker that is away is waited for no longer: the API shows that it is.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await session.wait_connected()
+            announce(addresses)
+            notifier.ready(f"API at {addresses['api']}, broker at {addresses['broker']}")
+            await stop.wait()
+            _log.info("stopping")
+            notifier.stopping()
+            server.stop()
+            ingest.stop()
+            _, late = await asyncio.wait(ending, timeout=GRACE_SECONDS)
+            for task in (*late, *endless):
+                task.cancel()
+
+
+async def _connected() -> None:
+    _log.info("takes messages from the broker")
+
+
+@asynccontextmanager
+async def _embedded_broker(settings: Settings) -> AsyncIterator[EmbeddedBroker | None]:
+    if settings.broker.url != EMBEDDED:
+        yield None
+        return
+    broker = EmbeddedBroker(settings.collector.data_dir, settings.broker.port)
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.stop()
+
+
+async def _feed_watchdog(notifier: Notifier, problems: Callable[[], Sequence[Problem]]) -> None:
+    period = notifier.watchdog_seconds
+    while period is not None:
+        notifier.alive("; ".join(problem.text for problem in problems()) or "ok")
+        await asyncio.sleep(period / 3)

@@ -1,0 +1,84 @@
+"""What of the collector's surroundings answers: its folder, the broker, the stores."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from village_collector.app import control_store, telemetry_store
+from village_collector.config import EMBEDDED, Settings, broker_address
+from village_collector.ports import StoreUnavailable
+from village_wire.session import SessionError, SessionSettings, connect
+from village_wire.settings import InvalidSettings
+
+
+class Row(NamedTuple):
+    """One part, and what was seen or why it does not answer."""
+
+    part: str
+    status: Literal["ok", "down"]
+    evidence: str
+
+
+async def check(settings: Settings) -> list[Row]:
+    """Look at all parts. Nothing is written to the data folder."""
+    parts: dict[str, Callable[[Settings], Awaitable[str]]] = {
+        "data_dir": _data_dir,
+        "broker": _broker,
+        "telemetry": _telemetry,
+        "control": _control,
+    }
+    rows = []
+    for part, look in parts.items():
+        try:
+            rows.append(Row(part, "ok", await look(settings)))
+        except (SessionError, StoreUnavailable, InvalidSettings, PermissionError) as error:
+            rows.append(Row(part, "down", str(error)))
+    return rows
+
+
+async def _data_dir(settings: Settings) -> str:
+    folder = settings.collector.data_dir
+    if not await asyncio.to_thread(_writable, folder):
+        raise PermissionError(f"{folder}: give this user the right to write there")
+    return str(folder)
+
+
+async def _broker(settings: Settings) -> str:
+    if settings.broker.url == EMBEDDED:
+        return f"embedded, at mqtt://127.0.0.1:{settings.broker.port} once the collector runs"
+    address = await asyncio.to_thread(broker_address, settings.broker, settings.broker.url)
+    # A client id of its own, so that a running collector keeps its connection.
+    async with connect(SessionSettings(address, f"collector-check-{os.getpid()}")):
+        return f"{address.url} answers"
+
+
+async def _telemetry(settings: Settings) -> str:
+    if settings.telemetry.store == "sqlite":
+        return f"{settings.collector.data_dir / 'telemetry.db'}"
+    store = await asyncio.to_thread(telemetry_store, settings)
+    try:
+        await store.open()
+    finally:
+        await store.close()
+    return f"InfluxDB at {settings.telemetry.url} has bucket {settings.telemetry.bucket}"
+
+
+async def _control(settings: Settings) -> str:
+    if not settings.control.url:
+        return f"{settings.collector.data_dir / 'control.db'}"
+    store = control_store(settings)
+    try:
+        await asyncio.to_thread(store.open)
+    finally:
+        await asyncio.to_thread(store.close)
+    return "the database answers"
+
+
+def _writable(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -1,0 +1,172 @@
+"""The collector's command line. Only typer is imported here; everything else inside the command that needs it."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from village_collector.config import Settings
+
+EXIT_CONFIGURATION = 3
+EXIT_RUNNING = 4
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The central service: takes what agents measure, stores it, and serves the API. 中心采集服务：接收并存储边缘代理的数据，提供接口。",
+    epilog="""\b
+Examples 示例:
+  village-collector run                                  serve with defaults 用默认设置运行
+  village-collector check --config collector.toml        what answers 检查服务器和存储
+  village-collector command-key --config collector.toml  the key for agents 打印代理所需的公钥
+""",
+)
+
+
+class LogLevel(enum.StrEnum):
+    """Levels of `logging`."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Configuration file (TOML); every key has a default. 配置文件（可省略）。",
+        show_default=False,
+    ),
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", help="Folder of data and keys, instead of the file's. 数据和密钥文件夹。", show_default=False
+    ),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from village_wire import __version__
+
+        typer.echo(f"village-collector {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version. 显示版本。")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(
+    help="Serve until stopped by SIGTERM or Ctrl-C. 持续运行，直到收到停止信号。",
+    epilog="""\b
+Where it listens is printed and stands in addresses.json of the data folder. 监听地址会打印并写入数据文件夹的 addresses.json。
+Exit codes 退出码: 0 stopped 正常停止, 1 failed 故障, 3 configuration wrong 配置错误, 4 already running 已在运行
+Examples 示例:
+  village-collector run --data-dir /var/lib/village-collector
+  village-collector run --config /etc/village-edge/collector.toml --log-level debug
+""",
+)
+def run(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="What is worth a line in the log. 日志级别。", case_sensitive=False)
+    ] = LogLevel.INFO,
+) -> None:
+    """Serve until stopped."""
+    settings = _load(config, data_dir)
+    from village_collector.run import run as run_collector
+
+    raise typer.Exit(run_collector(settings, log_level.value))
+
+
+@app.command(
+    help="Check the configuration, and see whether broker and stores answer. 检查配置以及服务器和存储是否有应答。",
+    epilog="""\b
+Exit codes 退出码: 0 all answer 全部正常, 2 something is down 有故障, 3 configuration wrong 配置错误
+Example 示例:
+  village-collector check --config /etc/village-edge/collector.toml
+""",
+)
+def check(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    *,
+    json_: Annotated[bool, typer.Option("--json", help="Answer for programs. 输出 JSON。")] = False,
+) -> None:
+    """Check the configuration, then what answers."""
+    settings = _load(config, data_dir)
+    import asyncio
+    import json
+
+    from village_collector.check import check as run_check
+
+    rows = asyncio.run(run_check(settings))
+    if json_:
+        document = {"schema": "village-collector.check/1", "rows": [row._asdict() for row in rows]}
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
+    else:
+        for row in rows:
+            typer.echo(f"{row.status:5} {row.part:10} {row.evidence}")
+    raise typer.Exit(2 if any(row.status == "down" for row in rows) else 0)
+
+
+@app.command(
+    "command-key",
+    help="Print the public key that agents need as `command_key`; made at the first call. 打印代理配置中 command_key 所需的公钥。",
+    epilog="""\b
+Example 示例:
+  village-collector command-key --data-dir /var/lib/village-collector
+""",
+)
+def command_key(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """Print the public key."""
+    settings = _load(config, data_dir)
+    from village_collector.data_dir import DataDirProblem, load_command_key
+    from village_wire.commands import encode_public_key
+
+    folder = settings.collector.data_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        typer.echo(encode_public_key(load_command_key(folder).public_key()))
+    except (OSError, DataDirProblem) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def _load(config: Path | None, data_dir: Path | None) -> Settings:
+    from village_collector.config import load_settings
+    from village_wire.settings import InvalidSettings
+
+    try:
+        return load_settings(config, data_dir)
+    except InvalidSettings as error:
+        typer.echo(f"{error}\nThe configuration is wrong; nothing was started. 配置有误，未启动。", err=True)
+        raise typer.Exit(EXIT_CONFIGURATION) from None
+
+
+def main() -> None:
+    """Entry point of `village-collector`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

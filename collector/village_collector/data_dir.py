@@ -1,0 +1,135 @@
+"""The collector's folder: one collector at a time, its keys, and where it listens."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from village_wire.commands import encode_public_key
+
+_KEY, _PUBLIC_KEY, _ADDRESSES, _LOCK, _NAME = "command_key", "command_key.pub", "addresses.json", "lock", "collector_id"
+
+
+class DataDirProblem(Exception):
+    """The folder or a file in it can't be used; the text names it and says what to do."""
+
+
+class AlreadyRunning(DataDirProblem):
+    """Another collector uses the folder."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder if need be (0700) and keep other collectors out of it.
+
+    Raises:
+        AlreadyRunning: another collector uses it.
+        DataDirProblem: it can't be made or written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirProblem(f"data_dir {folder}: {error.strerror}; give this user the right to write there") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlreadyRunning(
+                f"another collector uses {folder}; stop it, or give this one another data_dir"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def load_command_key(folder: Path) -> Ed25519PrivateKey:
+    """Return the key that signs commands; at the first call it is made. `command_key.pub` is written anew each time.
+
+    Raises:
+        DataDirProblem: the file can't be read or written, is no such key, or others may read it.
+    """
+    path = folder / _KEY
+    try:
+        if not path.exists():
+            content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            # Two first starts at once must agree on one key.
+            with contextlib.suppress(FileExistsError):
+                _write(path, content, 0o600, replace=False)
+        if path.stat().st_mode & 0o077:
+            raise DataDirProblem(
+                f"others may read {path}, which opens doors: chmod 600 it, or remove it and enrol the agents anew"
+            )
+        key = load_pem_private_key(path.read_bytes(), None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise DataDirProblem(f"{path} is not an Ed25519 key")
+        _write(folder / _PUBLIC_KEY, f"{encode_public_key(key.public_key())}\n".encode(), 0o644)
+    except OSError as error:
+        raise DataDirProblem(f"{error.filename or path}: {error.strerror}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise DataDirProblem(f"{path} is not an Ed25519 private key in PEM; restore it from a backup") from None
+    return key
+
+
+def load_collector_id(folder: Path) -> str:
+    """Return this collector's MQTT client id, made at the first call. A stable one ends the connection that a power cut left behind.
+
+    Raises:
+        DataDirProblem: the file can't be read or written.
+    """
+    path = folder / _NAME
+    try:
+        if not path.exists():
+            _write(path, f"collector-{secrets.token_hex(8)}\n".encode(), 0o644)
+        return path.read_text().strip()[:60]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataDirProblem(f"{path}: {error}") from None
+
+
+def write_addresses(folder: Path, addresses: Mapping[str, str]) -> None:
+    """Write where the collector listens to `addresses.json`; raises `DataDirProblem`."""
+    try:
+        _write(folder / _ADDRESSES, json.dumps(dict(addresses), indent=1).encode() + b"\n", 0o644)
+    except OSError as error:
+        raise DataDirProblem(f"{folder / _ADDRESSES}: {error.strerror}") from None
+
+
+def remove_addresses(folder: Path) -> None:
+    """Take `addresses.json` away."""
+    (folder / _ADDRESSES).unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes, mode: int, *, replace: bool = True) -> None:
+    # After a power cut either the whole file is there or nothing is.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.rename(path)
+        else:
+            path.hardlink_to(temporary)
+            temporary.unlink()
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
