@@ -123,11 +123,19 @@ class LaneSender:
                     self._lane.name.lower(),
                 )
             self._unanswered += 1
-        entries = [oldest] if self._unanswered else list(self._in_flight.values())
+        entries = (
+            [oldest]
+            if self._unanswered
+            else [entry for entry in self._in_flight.values() if self._may_be_due(entry, oldest)]
+        )
         for entry in entries:
             if entry.due <= time.monotonic() and entry.batch.id not in self._acked:
                 await self._send(entry)
         return max(0.0, min(entry.due for entry in entries) - time.monotonic())
+
+    def _may_be_due(self, entry: _InFlight, oldest: _InFlight) -> bool:
+        # As long as no ack at all comes, the oldest batch speaks for the others.
+        return entry is oldest or entry.due == 0 or self._last_ack >= entry.sent
 
     async def _send(self, entry: _InFlight) -> None:
         content, content_type = _payload(entry.batch)

@@ -1,0 +1,373 @@
+"""Commands: at most once, never late, never because something was retained."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.agent.collector import KEY
+from tests.agent.kit import AREA, Gate, Site, Speaker, running, single, site, until
+from village_agent.command_table import CommandTable
+from village_agent.commands import CommandRuntime, Identity
+from village_agent.roster import Unit
+from village_wire.commands import (
+    Arguments,
+    Command,
+    InvalidCommand,
+    Say,
+    Snapshot,
+    Stop,
+    Target,
+    Unlock,
+    read_command,
+    sign_command,
+)
+from village_wire.events import Alarm, CommandResult, DoorUnlocked, Event, Receipt
+from village_wire.session import Received
+
+TOPIC = "village/1/agent/box/command"
+
+
+class Clock:
+    """The box's clock, in the hands of the test."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Desk:
+    """A command runtime and what came of it."""
+
+    def __init__(self, parts: Site, commands: CommandRuntime, clock: Clock) -> None:
+        self.parts = parts
+        self.commands = commands
+        self.clock = clock
+
+    def command(self, arguments: Arguments, target: Target | None = None, lifetime: float = 60) -> Command:
+        now = self.clock.now
+        wanted = target or Target(agent="box")
+        expires = now + timedelta(seconds=lifetime)
+        return Command(id=uuid4(), target=wanted, arguments=arguments, issuer="wang", issued=now, expires=expires)
+
+    def send(self, command: Command, *, retained: bool = False, key: Ed25519PrivateKey = KEY) -> None:
+        self.commands.on_message(Received(TOPIC, sign_command(command, key), retained))
+
+    async def results(self, command: UUID, count: int) -> list[tuple[str | None, str, str]]:
+        """Wait for `count` results of a command."""
+        found = await self.parts.until("command_result", lambda events: len(_of(events, command)) >= count)
+        return [(event.device, data.outcome, data.reason) for event, data in _of(found, command)]
+
+    async def receipts(self) -> list[tuple[str | None, str, str]]:
+        return [
+            (event.device, event.data.stage, event.data.reason)
+            for event in await self.parts.events()
+            if isinstance(event.data, Receipt)
+        ]
+
+
+def _of(events: list[Event], command: UUID) -> list[tuple[Event, CommandResult]]:
+    return [
+        (event, event.data)
+        for event in events
+        if isinstance(event.data, CommandResult) and event.data.command == command
+    ]
+
+
+@asynccontextmanager
+async def desk(folder: Path, *units: Unit, clock: Clock | None = None) -> AsyncIterator[Desk]:
+    used = clock or Clock()
+    async with site(folder, *units) as parts:
+        identity = Identity("box", AREA, KEY.public_key())
+        path = folder / "commands.db"
+        commands = CommandRuntime(identity, path, parts.disk, parts.outbox, parts.roster, parts.hub, now=used)
+        try:
+            async with running(commands.run()):
+                yield Desk(parts, commands, used)
+        finally:
+            await commands.close()
+
+
+async def test_an_unlock_is_accepted_done_and_recorded(tmp_path: Path) -> None:
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        command = one.command(Unlock(seconds=7), Target(agent="box", device="gate"))
+        one.send(command)
+        assert await one.results(command.id, 2) == [("gate", "accepted", ""), ("gate", "done", "")]
+        assert gate.unlocked == [7]
+        (unlocked,) = await one.parts.until("door_unlocked")
+        assert unlocked.data == DoorUnlocked(seconds=7, by="command", command=command.id)
+
+
+async def test_a_second_delivery_answers_the_first_results_and_executes_nothing(tmp_path: Path) -> None:
+    gate = Gate()
+    clock = Clock()
+    async with desk(tmp_path, single("gate", gate), clock=clock) as one:
+        command = one.command(Unlock())
+        one.send(command)
+        await one.results(command.id, 2)
+        batch = await one.parts.outbox.next_batch(0, 0)  # type: ignore[arg-type]
+        assert batch is not None
+        first = [event for event in one.parts.seen if isinstance(event.data, CommandResult)][-1]
+        one.send(command)
+        clock.now += timedelta(hours=1)
+        one.send(command, retained=True)
+        refused = one.command(Unlock(), Target(agent="box", device="absent"))
+        one.send(refused)
+        await one.results(refused.id, 1)
+        assert gate.unlocked == [5]
+        # The same event: whoever has it already is not told anything new.
+        assert _of(one.parts.seen, command.id)[-1][0].id == first.id
+        one.send(refused)
+        one.send(refused)
+    async with desk(tmp_path, single("gate", gate), clock=clock) as again:
+        again.send(command)
+        last = again.command(Stop(), Target(agent="box", device="absent"))
+        again.send(last)
+        await again.results(last.id, 1)
+        assert gate.unlocked == [5]
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "lifetime", "late", "reason"),
+    [
+        (Target(agent="box", device="absent"), Unlock(), 60, 0, "no such device"),
+        (Target(agent="box", device="gate"), Say(text="x"), 60, 0, "this device can't say"),
+        (Target(agent="box"), Say(text="x"), 60, 0, "no device here can say"),
+        (Target(agent="other", device="gate"), Unlock(), 60, 0, "meant for another agent"),
+        (Target(area="330110101206"), Unlock(), 60, 0, "meant for another area"),
+        (Target(area=AREA + "-g01"), Unlock(), 60, 0, "meant for another area"),
+        (Target(agent="box"), Unlock(), 60, 60, "expired"),
+        (Target(agent="box"), Unlock(), 3600, -3000, "the agent's clock is behind by 0:50:00: expiry can't be judged"),
+    ],
+)  # fmt: skip
+async def test_a_command_that_does_not_fit_is_refused_with_the_reason(
+    tmp_path: Path, target: Target, arguments: Arguments, lifetime: float, late: float, reason: str
+) -> None:
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        command = one.command(arguments, target, lifetime)
+        one.clock.now += timedelta(seconds=late)
+        one.send(command)
+        assert await one.results(command.id, 1) == [(None, "refused", reason)]
+        assert gate.unlocked == []
+
+
+async def test_a_retained_command_is_refused(tmp_path: Path) -> None:
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        command = one.command(Unlock())
+        one.send(command, retained=True)
+        assert await one.results(command.id, 1) == [(None, "refused", "retained")]
+        assert gate.unlocked == []
+
+
+async def test_a_clock_that_was_set_back_revives_nothing(tmp_path: Path) -> None:
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        old = one.command(Unlock(), lifetime=60)
+        one.clock.now += timedelta(hours=1)
+        newer = one.command(Unlock())
+        one.send(newer)
+        await one.results(newer.id, 2)
+        one.clock.now -= timedelta(hours=1)
+        one.send(old)
+        assert await one.results(old.id, 1) == [(None, "refused", "expired")]
+        assert gate.unlocked == [5]
+
+
+async def test_an_area_command_reaches_every_able_device_below_it(tmp_path: Path) -> None:
+    first, second = Speaker(), Speaker()
+    for speaker in (first, second):
+        speaker.finish.set()
+    async with desk(tmp_path, single("a", first), single("b", second), single("gate", Gate())) as one:
+        command = one.command(Say(text="fire drill"), Target(area="330110000000"))
+        one.send(command)
+        results = await one.results(command.id, 4)
+        assert sorted(results, key=str) == [
+            ("a", "accepted", ""),
+            ("a", "done", ""),
+            ("b", "accepted", ""),
+            ("b", "done", ""),
+        ]
+        assert sorted(await one.receipts(), key=str) == [
+            ("a", "finished", ""),
+            ("a", "started", ""),
+            ("b", "finished", ""),
+            ("b", "started", ""),
+        ]
+
+
+async def test_forged_and_malformed_messages_execute_nothing_and_alarm_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        forged = one.command(Unlock())
+        for _ in range(20):
+            one.send(forged, key=Ed25519PrivateKey.generate())
+            one.commands.on_message(Received(TOPIC, b"[]", retained=False))
+        altered = json.loads(sign_command(one.command(Unlock()), KEY)) | {
+            "arguments": {"kind": "unlock", "seconds": 60}
+        }
+        one.commands.on_message(Received(TOPIC, json.dumps(altered).encode(), retained=False))
+        good = one.command(Unlock())
+        one.send(good)
+        await one.results(good.id, 2)
+        assert gate.unlocked == [5]
+        (alarm,) = await one.parts.until("alarm")
+        assert isinstance(alarm.data, Alarm)
+        assert (alarm.data.code, alarm.data.active) == ("bad_command", True)
+        assert _of(one.parts.seen, forged.id) == []
+    assert len([record for record in caplog.records if "is ignored" in record.message]) == 2
+
+
+async def test_a_burst_beyond_the_queue_is_dropped_and_counted(tmp_path: Path) -> None:
+    async with desk(tmp_path, single("gate", Gate())) as one:
+        for _ in range(150):
+            one.commands.on_message(Received(TOPIC, b"", retained=False))
+        good = one.command(Unlock())
+        await one.parts.until("alarm")
+        await until(one.commands._messages.empty)
+        one.send(good)
+        await one.results(good.id, 2)
+
+
+async def test_an_agent_killed_between_accepted_and_done_says_that_nobody_knows(tmp_path: Path) -> None:
+    class Hanging(Gate):
+        async def unlock(self, seconds: float) -> None:
+            self.unlocked.append(seconds)
+            await asyncio.get_running_loop().create_future()
+
+    gate = Hanging()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        command = one.command(Unlock())
+        one.send(command)
+        await until(lambda: gate.unlocked == [5])
+    async with desk(tmp_path, single("gate", gate)) as again:
+        reason = "unknown outcome: the agent restarted while executing"
+        assert (await again.results(command.id, 2))[-1] == ("gate", "failed", reason)
+        again.send(command)
+        last = again.command(Stop(), Target(agent="box", device="absent"))
+        again.send(last)
+        await again.results(last.id, 1)
+        assert gate.unlocked == [5]
+
+
+async def test_accepted_is_on_disk_before_anything_is_done(tmp_path: Path) -> None:
+    found: list[Any] = []
+
+    class Curious(Gate):
+        async def unlock(self, seconds: float) -> None:
+            found.extend(await asyncio.to_thread(self.look))
+
+        def look(self) -> list[Any]:
+            with sqlite3.connect(tmp_path / "commands.db") as table, sqlite3.connect(tmp_path / "outbox.db") as outbox:
+                rows = table.execute("SELECT device, final FROM result").fetchall()
+                events = outbox.execute("SELECT content FROM item").fetchall()
+            table.close()
+            outbox.close()
+            return [*rows, *(json.loads(content)["data"]["outcome"] for (content,) in events)]
+
+    async with desk(tmp_path, single("gate", Curious())) as one:
+        command = one.command(Unlock())
+        one.send(command)
+        await one.results(command.id, 2)
+    assert found == [("gate", 0), "accepted"]
+
+
+async def test_a_result_that_did_not_reach_the_outbox_is_sent_after_the_restart(tmp_path: Path) -> None:
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        command = one.command(Unlock())
+        one.send(command)
+        await one.results(command.id, 2)
+
+    def forget() -> None:
+        # As if the power had failed after the table's commit and before the outbox's.
+        with sqlite3.connect(tmp_path / "commands.db") as table:
+            table.execute("UPDATE result SET sent = 0")
+        table.close()
+        (tmp_path / "outbox.db").unlink()
+
+    await asyncio.to_thread(forget)
+    async with desk(tmp_path, single("gate", gate)) as again:
+        assert await again.results(command.id, 1) == [("gate", "done", "")]
+
+
+async def test_without_a_table_nothing_is_executed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "commands.db").mkdir()
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        command = one.command(Unlock())
+        one.send(command)
+        assert await one.results(command.id, 1) == [(None, "refused", "the agent's disk takes no record of it")]
+        assert gate.unlocked == []
+        (tmp_path / "commands.db").rmdir()
+        later = one.command(Unlock())
+        one.send(later)
+        await one.results(later.id, 2)
+
+
+async def test_a_damaged_table_makes_older_commands_unexecutable(tmp_path: Path) -> None:
+    (tmp_path / "commands.db").write_bytes(b"damaged by the power cut" * 1000)
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        await until(lambda: one.commands._table is not None)
+        one.clock.now -= timedelta(seconds=30)
+        old = one.command(Unlock(), lifetime=600)
+        one.clock.now += timedelta(seconds=60)
+        one.send(old)
+        (result,) = await one.results(old.id, 1)
+        assert result[2].startswith("the agent lost its record")
+        new = one.command(Unlock())
+        one.send(new)
+        await one.results(new.id, 2)
+        assert gate.unlocked == [5]
+
+
+def test_the_table_forgets_a_day_after_the_expiry(tmp_path: Path) -> None:
+    clock = Clock()
+    table = CommandTable(tmp_path / "commands.db", clock.now)
+    ids = []
+    for hours in (0, 23, 25):
+        now = datetime(2026, 11, 24, tzinfo=UTC) + timedelta(hours=hours)
+        command = Command(
+            id=uuid4(),
+            target=Target(agent="box"),
+            arguments=Stop(),
+            issuer="w",
+            issued=now,
+            expires=now + timedelta(minutes=1),
+        )
+        ids.append(command.id)
+        table.add(command, [], now)
+    assert [table.known_results(one) for one in ids] == [None, [], []]
+    table.close()
+
+
+@given(payload=st.binary(max_size=300), retained=st.booleans())
+def test_whatever_comes_is_no_more_than_counted(payload: bytes, retained: bool) -> None:
+    with pytest.raises(InvalidCommand):
+        read_command(payload, KEY.public_key())
+
+
+async def test_a_snapshot_needs_a_camera(tmp_path: Path) -> None:
+    async with desk(tmp_path, single("gate", Gate())) as one:
+        command = one.command(Snapshot(upload_url="http://127.0.0.1:1/x", upload_token="t"))
+        one.send(command)
+        assert await one.results(command.id, 1) == [(None, "refused", "no device here can snapshot")]
