@@ -1,0 +1,94 @@
+"""The agent's readings of itself and its watchdog, against a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.kit import running, site, until
+from village_agent import health
+from village_agent.health import feed_watchdog, release_memory, report_self, resident_bytes
+from village_agent.outbox_file import Lane
+from village_agent.supervisor import Supervisor
+from village_wire.systemd import Notifier
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """The service manager's end of the notification socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(tmp_path / "notify"))
+        end.setblocking(False)
+        yield end
+
+
+def heard(manager: socket.socket) -> int:
+    count = 0
+    while True:
+        try:
+            count += b"WATCHDOG=1" in manager.recv(1000)
+        except BlockingIOError:
+            return count
+
+
+async def test_the_agent_reports_on_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "FIRST_SECONDS", 0)
+    async with site(tmp_path) as parts:
+        supervisor = Supervisor(parts.roster, parts.hub)
+        async with running(report_self("box", parts.outbox, supervisor)):
+            await until(lambda: parts.outbox.waiting == 1)
+            await until(lambda: parts.outbox.bytes > 0)
+        batch = await parts.outbox.next_batch(Lane.TELEMETRY, 0)
+        assert batch is not None
+        line = batch.contents[0].decode()
+        assert line.startswith("agent,agent=box,device=agent memory_bytes=")
+        for field in ("outbox_bytes=", "outbox_waiting=", "outbox_hours=", "lost=0i", "restarts=0i"):
+            assert field in line
+
+
+async def test_the_watchdog_is_fed_only_while_the_parts_live(tmp_path: Path, manager: socket.socket) -> None:
+    environment = {
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "WATCHDOG_USEC": "60000",
+        "WATCHDOG_PID": str(os.getpid()),
+    }
+    notifier = Notifier(environment)
+    async with site(tmp_path) as parts:
+        supervisor = Supervisor(parts.roster, parts.hub)
+        async with running(feed_watchdog(notifier, parts.disk, supervisor)):
+            fed = 0
+            async with asyncio.timeout(5):
+                while fed < 3:
+                    fed += heard(manager)
+                    await asyncio.sleep(0.01)
+            supervisor.last_beat = time.monotonic() - 100
+            await asyncio.sleep(0.05)
+            heard(manager)
+            await asyncio.sleep(0.2)
+            assert heard(manager) == 0
+            supervisor.last_beat = time.monotonic()
+            await asyncio.sleep(0.1)
+            assert heard(manager) > 0
+            blocked = asyncio.create_task(parts.disk.run(lambda: time.sleep(0.5)))
+            await asyncio.sleep(0.1)
+            heard(manager)
+            await asyncio.sleep(0.2)
+            assert heard(manager) == 0
+            await blocked
+    notifier.close()
+
+
+async def test_without_systemd_nothing_is_fed(tmp_path: Path) -> None:
+    async with site(tmp_path) as parts:
+        await feed_watchdog(Notifier({}), parts.disk, Supervisor(parts.roster, parts.hub))
+
+
+def test_memory_is_measured_and_released() -> None:
+    release_memory()
+    assert resident_bytes() > 1_000_000
