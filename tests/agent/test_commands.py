@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,10 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agent.collector import KEY
-from tests.agent.kit import AREA, Gate, Site, Speaker, running, single, site, until
+from tests.agent.desk import TOPIC, Clock, desk, results_of
+from tests.agent.kit import AREA, Gate, Speaker, single, until
 from village_agent.command_table import CommandTable
-from village_agent.commands import CommandRuntime, Identity
-from village_agent.roster import Unit
 from village_wire.commands import (
     Arguments,
     Command,
@@ -34,72 +31,8 @@ from village_wire.commands import (
     read_command,
     sign_command,
 )
-from village_wire.events import Alarm, CommandResult, DoorUnlocked, Event, Receipt
+from village_wire.events import Alarm, CommandResult, DoorUnlocked
 from village_wire.session import Received
-
-TOPIC = "village/1/agent/box/command"
-
-
-class Clock:
-    """The box's clock, in the hands of the test."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 24, 10, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-class Desk:
-    """A command runtime and what came of it."""
-
-    def __init__(self, parts: Site, commands: CommandRuntime, clock: Clock) -> None:
-        self.parts = parts
-        self.commands = commands
-        self.clock = clock
-
-    def command(self, arguments: Arguments, target: Target | None = None, lifetime: float = 60) -> Command:
-        now = self.clock.now
-        wanted = target or Target(agent="box")
-        expires = now + timedelta(seconds=lifetime)
-        return Command(id=uuid4(), target=wanted, arguments=arguments, issuer="wang", issued=now, expires=expires)
-
-    def send(self, command: Command, *, retained: bool = False, key: Ed25519PrivateKey = KEY) -> None:
-        self.commands.on_message(Received(TOPIC, sign_command(command, key), retained))
-
-    async def results(self, command: UUID, count: int) -> list[tuple[str | None, str, str]]:
-        """Wait for `count` results of a command."""
-        found = await self.parts.until("command_result", lambda events: len(_of(events, command)) >= count)
-        return [(event.device, data.outcome, data.reason) for event, data in _of(found, command)]
-
-    async def receipts(self) -> list[tuple[str | None, str, str]]:
-        return [
-            (event.device, event.data.stage, event.data.reason)
-            for event in await self.parts.events()
-            if isinstance(event.data, Receipt)
-        ]
-
-
-def _of(events: list[Event], command: UUID) -> list[tuple[Event, CommandResult]]:
-    return [
-        (event, event.data)
-        for event in events
-        if isinstance(event.data, CommandResult) and event.data.command == command
-    ]
-
-
-@asynccontextmanager
-async def desk(folder: Path, *units: Unit, clock: Clock | None = None) -> AsyncIterator[Desk]:
-    used = clock or Clock()
-    async with site(folder, *units) as parts:
-        identity = Identity("box", AREA, KEY.public_key())
-        path = folder / "commands.db"
-        commands = CommandRuntime(identity, path, parts.disk, parts.outbox, parts.roster, parts.hub, now=used)
-        try:
-            async with running(commands.run()):
-                yield Desk(parts, commands, used)
-        finally:
-            await commands.close()
 
 
 async def test_an_unlock_is_accepted_done_and_recorded(tmp_path: Path) -> None:
@@ -131,7 +64,7 @@ async def test_a_second_delivery_answers_the_first_results_and_executes_nothing(
         await one.results(refused.id, 1)
         assert gate.unlocked == [5]
         # The same event: whoever has it already is not told anything new.
-        assert _of(one.parts.seen, command.id)[-1][0].id == first.id
+        assert results_of(one.parts.seen, command.id)[-1][0].id == first.id
         one.send(refused)
         one.send(refused)
     async with desk(tmp_path, single("gate", gate), clock=clock) as again:
@@ -232,7 +165,7 @@ async def test_forged_and_malformed_messages_execute_nothing_and_alarm_once(
         (alarm,) = await one.parts.until("alarm")
         assert isinstance(alarm.data, Alarm)
         assert (alarm.data.code, alarm.data.active) == ("bad_command", True)
-        assert _of(one.parts.seen, forged.id) == []
+        assert results_of(one.parts.seen, forged.id) == []
     assert len([record for record in caplog.records if "is ignored" in record.message]) == 2
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.agent.desk import Desk, desk
 from tests.agent.kit import Gate, Speaker, single, until
-from tests.agent.test_commands import Desk, desk
 from village_agent import execution
 from village_drivers.kit import DriverError, NotConnected, Refused
 from village_wire.commands import Indicate, Say, Snapshot, Stop, SwitchTo, Target, Unlock

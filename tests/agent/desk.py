@@ -1,0 +1,83 @@
+"""A command runtime without a broker, with its clock in the hands of the test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.agent.collector import KEY
+from tests.agent.kit import AREA, Site, running, site
+from village_agent.commands import CommandRuntime, Identity
+from village_agent.roster import Unit
+from village_wire.commands import Arguments, Command, Target, sign_command
+from village_wire.events import CommandResult, Event, Receipt
+from village_wire.session import Received
+
+TOPIC = "village/1/agent/box/command"
+
+
+class Clock:
+    """The box's clock, in the hands of the test."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Desk:
+    """A command runtime and what came of it."""
+
+    def __init__(self, parts: Site, commands: CommandRuntime, clock: Clock) -> None:
+        self.parts = parts
+        self.commands = commands
+        self.clock = clock
+
+    def command(self, arguments: Arguments, target: Target | None = None, lifetime: float = 60) -> Command:
+        now = self.clock.now
+        wanted = target or Target(agent="box")
+        expires = now + timedelta(seconds=lifetime)
+        return Command(id=uuid4(), target=wanted, arguments=arguments, issuer="wang", issued=now, expires=expires)
+
+    def send(self, command: Command, *, retained: bool = False, key: Ed25519PrivateKey = KEY) -> None:
+        self.commands.on_message(Received(TOPIC, sign_command(command, key), retained))
+
+    async def results(self, command: UUID, count: int) -> list[tuple[str | None, str, str]]:
+        """Wait for `count` results of a command."""
+        found = await self.parts.until("command_result", lambda events: len(results_of(events, command)) >= count)
+        return [(event.device, data.outcome, data.reason) for event, data in results_of(found, command)]
+
+    async def receipts(self) -> list[tuple[str | None, str, str]]:
+        return [
+            (event.device, event.data.stage, event.data.reason)
+            for event in await self.parts.events()
+            if isinstance(event.data, Receipt)
+        ]
+
+
+def results_of(events: list[Event], command: UUID) -> list[tuple[Event, CommandResult]]:
+    return [
+        (event, event.data)
+        for event in events
+        if isinstance(event.data, CommandResult) and event.data.command == command
+    ]
+
+
+@asynccontextmanager
+async def desk(folder: Path, *units: Unit, clock: Clock | None = None) -> AsyncIterator[Desk]:
+    used = clock or Clock()
+    async with site(folder, *units) as parts:
+        identity = Identity("box", AREA, KEY.public_key())
+        path = folder / "commands.db"
+        commands = CommandRuntime(identity, path, parts.disk, parts.outbox, parts.roster, parts.hub, now=used)
+        try:
+            async with running(commands.run()):
+                yield Desk(parts, commands, used)
+        finally:
+            await commands.close()
