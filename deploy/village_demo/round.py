@@ -121,7 +121,7 @@ class Round:
 
     async def _broadcast(self) -> str:
         code, text, errors = await self._village(
-            "broadcast", "say", ANNOUNCEMENT, "--to", TOWNSHIP, "--expires", "120", "--json", seconds=150
+            "broadcast", "say", ANNOUNCEMENT, "--to", TOWNSHIP, "--expires", "120s", "--json", seconds=150
         )
         if code != 0:
             raise StepFailed(f"exit code {code}: {errors or text}")
@@ -197,7 +197,7 @@ class Round:
         clock = time.monotonic()
         await agent.kill()
         await self._health_until(
-            lambda rows: rows["lin"]["status"] == "down" and rows["lin/gate"]["status"] == "unknown", 30
+            lambda rows: _status(rows, "lin") == "down" and _status(rows, "lin/gate") == "unknown", 30
         )
         seen = time.monotonic() - clock
         clock = time.monotonic()
@@ -302,6 +302,10 @@ class Round:
         for source in (self.village.folder / "collector").glob("*.db"):
             with closing(sqlite3.connect(source)) as origin, closing(sqlite3.connect(self.out / source.name)) as copy:
                 origin.backup(copy)
+
+
+def _status(rows: dict[str, dict[str, Any]], name: str) -> str:
+    return str(rows[name]["status"]) if name in rows else "absent"
 
 
 def _spoken(reports: list[dict[str, Any]]) -> str:

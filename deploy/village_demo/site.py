@@ -192,7 +192,7 @@ def free_port() -> int:
 def _write(path: Path, *tables: tuple[str, dict[str, Any]]) -> None:
     # A JSON text, number or list of them is the same in TOML.
     text = "".join(
-        f"[{name}{']' if name.startswith('[') else ''}]\n"
+        f"[{name}]\n"
         + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
         + "\n"
         for name, values in tables
