@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -29,16 +30,24 @@ class Agents:
         self._now = now
         self._seen: dict[str, datetime] = {}
         self._known: dict[str, int] = {}
+        self._heard: dict[str, float] = {}
 
     def note(self, agent: str) -> None:
         """The agent was heard of now."""
         if len(self._seen) < MAX_AGENTS:
             self._seen[agent] = self._now()
+            self._heard[agent] = time.monotonic()
+
+    def heard_at(self, agent: str) -> float:
+        """Monotonic time at which the agent, or what the broker keeps of it, was last heard of; 0 for never."""
+        return self._heard.get(agent, 0.0)
 
     async def store(self, agent: str, message: Received) -> str:
         """Store a status or inventory; return why it was refused, or an empty text. `agent` is that of the topic."""
         # An empty payload takes a retained message away; after a reconnect most retained ones repeat what is known.
         content = hash(message.payload)
+        if message.payload and agent and len(self._heard) < MAX_AGENTS:
+            self._heard[agent] = time.monotonic()
         if not message.payload or self._known.get(message.topic) == content:
             return ""
         try:

@@ -7,12 +7,12 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
 from village_collector.broker import EmbeddedBroker
+from village_collector.broker_link import BrokerLink
 from village_collector.commands import CommandService
 from village_collector.config import EMBEDDED, Settings, broker_address, read_secret
 from village_collector.data_dir import load_collector_id, load_command_key, remove_addresses, write_addresses
@@ -28,33 +28,8 @@ _log = logging.getLogger(__name__)
 
 #: What is in hand may be stored, acknowledged and answered for so long; what is not comes again.
 GRACE_SECONDS = 3.0
-_LINK_SECONDS = 1.0
 _CONNECT_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 30
-
-
-class BrokerLink:
-    """Watches a session and says since when it is away."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._problem: Problem | None = None
-
-    def problems(self) -> Sequence[Problem]:
-        """What is wrong now; may be called in any thread."""
-        problem = self._problem
-        return () if problem is None else (problem,)
-
-    async def watch(self) -> None:
-        """Look each second, until cancelled."""
-        while True:
-            text = self._session.last_problem
-            if self._session.connected or not text:
-                self._problem = None
-            elif self._problem is None or self._problem.text != text:
-                since = self._problem.since if self._problem else datetime.now(UTC)
-                self._problem = Problem("broker", since, text)
-            await asyncio.sleep(_LINK_SECONDS)
 
 
 def control_store(settings: Settings) -> ControlStore:
@@ -106,13 +81,15 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         session = Session(session_settings, SUBSCRIPTIONS, receive)
         commands = CommandService(control, key, session.publish)
         ingest = Ingest(telemetry, control, session.publish, commands.results_arrived)
-        link = BrokerLink(session)
+        link = BrokerLink(session, ingest.heard_at)
 
         def problems() -> Sequence[Problem]:
             gone = broker.problem if broker else None
             return (*((gone,) if gone else link.problems()), *ingest.problems())
 
-        deps = Deps(control, telemetry, commands, problems, settings.api.public_url or url_of(listener))
+        deps = Deps(
+            control, telemetry, commands, problems, settings.api.public_url or url_of(listener), doubt=link.doubt
+        )
         server = ApiServer(create_app(deps), listener)
         addresses = {"broker": address.url, "api": url_of(listener)}
         await asyncio.to_thread(write_addresses, folder, addresses)

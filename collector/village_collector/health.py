@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from typing_extensions import TypedDict
 
@@ -16,6 +16,10 @@ from village_wire.states import ADVICE, Status
 #: Every agent reports itself each minute; one that has been silent for so long is not known to live, whatever the broker
 #: says (a broker that lost its memory sends no last will).
 SILENT_AFTER = timedelta(minutes=15)
+
+#: Why a connection that the store knows of may be gone: the collector itself hears nothing, or has not heard of this agent since
+#: it came back to its broker.
+Doubt = Literal["", "collector_lost", "not_heard"]
 
 _ORDER = {"down": 0, "degraded": 1, "unknown": 2, "ok": 3}
 
@@ -114,12 +118,18 @@ def advice_for(code: str) -> Advice:
     return _ADVICE.get(code, _NO_ADVICE)
 
 
-def evaluate(agents: Iterable[AgentRecord], devices: Iterable[DeviceRecord], now: datetime) -> list[HealthRow]:
+def evaluate(
+    agents: Iterable[AgentRecord],
+    devices: Iterable[DeviceRecord],
+    now: datetime,
+    doubt: Callable[[str], Doubt] = lambda _agent: "",
+) -> list[HealthRow]:
     """Return a row for each agent and each of its devices, the worst first, then by area, agent and device.
 
-    Devices of an agent that is not among `agents` are left out.
+    Devices of an agent that is not among `agents` are left out. `doubt` says whether what the store knows of an agent that
+    was online still counts.
     """
-    views = {record.agent: _view_agent(record, now) for record in agents}
+    views = {record.agent: _view_agent(record, now, doubt(record.agent)) for record in agents}
     rows = [view.row for view in views.values()]
     rows += [_device_row(record, views[record.agent]) for record in devices if record.agent in views]
     rows.sort(key=lambda row: (_ORDER[row["status"]], row["area"], row["agent"], row["device"]))
@@ -150,7 +160,7 @@ def collector_health(problems: Sequence[Problem]) -> CollectorHealth:
     }
 
 
-def _view_agent(record: AgentRecord, now: datetime) -> _AgentView:
+def _view_agent(record: AgentRecord, now: datetime, doubt: Doubt) -> _AgentView:
     received = _format(record.status_received)
     last_seen = _format(record.last_seen)
     since = received
@@ -161,6 +171,10 @@ def _view_agent(record: AgentRecord, now: datetime) -> _AgentView:
     elif not record.online:
         own = _Condition("down", "agent_offline", f"offline since {received}")
         shadow = _Condition("unknown", "agent_offline", f"agent offline since {received}")
+    elif doubt:
+        since = _format(heard)
+        reason = "the collector has no broker" if doubt == "collector_lost" else "the collector lost its broker since"
+        own = shadow = _Condition("unknown", doubt, f"last heard of {since}; {reason}")
     elif now - heard > SILENT_AFTER:
         since = _format(heard)
         own = _Condition("unknown", "agent_silent", f"connected, but nothing was heard since {since}")

@@ -98,6 +98,10 @@ class Ingest:
         """What keeps data from being stored now, each store's own; may be called in any thread."""
         return self._retry.problems()
 
+    def heard_at(self, agent: str) -> float:
+        """See `Agents.heard_at`; may be called in any thread."""
+        return self._agents.heard_at(agent)
+
     def on_message(self, message: Received) -> None:
         """Take a message from the session; neither blocks nor raises."""
         mailbox = self._mailboxes.get(message.topic.rpartition("/")[2])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.collector.kit import OTHER, SESSION, T0, VILLAGE, at, batch, entry, inventory, state, status
-from village_collector.health import AgentRecord, DeviceRecord, collector_health, evaluate, summarise
+from village_collector.health import AgentRecord, DeviceRecord, Doubt, collector_health, evaluate, summarise
 from village_collector.ports import Problem
 from village_collector.stores.control import ControlStore
 from village_wire.states import ADVICE, Status
@@ -90,6 +90,20 @@ def test_an_agent_that_is_silent_for_long_is_not_called_well() -> None:
     }
     rows = evaluate([agent(seen=30)], [device("reader", "ok", "works", "")], at(30 + 15 * 60))
     assert {row["status"] for row in rows} == {"ok"}
+
+
+@pytest.mark.parametrize("doubt", ["collector_lost", "not_heard"])
+def test_what_a_deaf_collector_last_knew_is_not_called_well(doubt: Doubt) -> None:
+    records = [agent("in-doubt", seen=30), agent("sure"), agent("offline", online=False)]
+    devices = [device("reader", "ok", "works", "", agent="in-doubt")]
+    rows = evaluate(records, devices, NOW, lambda name: doubt if name == "in-doubt" else "")
+    told = {(row["agent"], row["device"]): (row["status"], row["code"]) for row in rows}
+    assert told == {
+        ("in-doubt", ""): ("unknown", doubt),
+        ("in-doubt", "reader"): ("unknown", doubt),
+        ("sure", ""): ("ok", "works"),
+        ("offline", ""): ("down", "agent_offline"),
+    }
 
 
 def test_the_agent_tells_its_own_state() -> None:

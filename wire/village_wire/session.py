@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -261,6 +262,8 @@ class Session:
         self._connection: Connection | None = None
         self._changed = asyncio.Condition()
         self.last_problem = ""
+        #: Monotonic time at which the present connection was accepted, before its subscriptions; None without one.
+        self.connected_at: float | None = None
 
     @property
     def connected(self) -> bool:
@@ -285,6 +288,7 @@ class Session:
             fatal = False
             try:
                 async with connect(self._settings) as connection:
+                    self.connected_at = time.monotonic()
                     await connection.subscribe(self._subscriptions)
                     await self._set(connection)
                     if self.last_problem:
@@ -303,6 +307,7 @@ class Session:
                 self.last_problem = str(problem)
                 fatal = isinstance(problem, NotAuthorised)
             finally:
+                self.connected_at = None
                 await self._set(None)
             await asyncio.sleep(full_jitter(attempt, random.random(), cap=60.0, at_cap=fatal))
             attempt += 1

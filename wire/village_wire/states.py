@@ -102,6 +102,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The broker says that the agent is connected, but nothing arrives: check the box, or restart its agent.",
         "消息服务器显示代理在线，但没有收到任何数据：请检查设备或重启代理。",
     ),
+    "not_heard": (
+        "The collector has just come back; wait a minute, then check the box's power and its 4G link.",
+        "采集端刚刚恢复；请等一分钟，然后检查设备电源和 4G 链路。",
+    ),
     "never_seen": (
         "The agent has never connected: check broker address and network on the box.",
         "该代理从未连接：请检查设备上的服务器地址和网络。",

@@ -10,6 +10,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from village_collector.commands import CommandService
+from village_collector.health import Doubt
 from village_collector.ports import Problem, TelemetryStore
 from village_collector.snapshots import PendingUploads
 from village_collector.stores.control import ControlStore
@@ -25,6 +26,7 @@ class Deps:
 
     `problems` tells what keeps the collector itself from taking data in now: called in any thread, must not block.
     `public_url` is how agents reach the API, such as `http://127.0.0.1:8480`, without a path.
+    `doubt` is that of `health.evaluate`: called in any thread, must not block.
     `picture_seconds` is how long a request waits for a picture: a 4G uplink of 1 Mbit/s carries 3 MB in 25 s.
     """
 
@@ -36,6 +38,7 @@ class Deps:
     uploads: PendingUploads = field(default_factory=PendingUploads)
     picture_seconds: float = 25.0
     now: Callable[[], datetime] = _now
+    doubt: Callable[[str], Doubt] = lambda _agent: ""
 
 
 def _deps(request: Request) -> Deps:

@@ -167,7 +167,7 @@ async def history(
 
 
 def _entries(deps: Deps, area: str | None, agent: str | None) -> list[dict[str, Any]]:
-    rows = evaluate(*deps.control.health_records(area, agent), deps.now())
+    rows = evaluate(*deps.control.health_records(area, agent), deps.now(), deps.doubt)
     details = deps.control.details(area, agent)
     entries: list[dict[str, Any]] = []
     for row in rows:

@@ -49,7 +49,7 @@ def health(
     最差的在前，其后按区域、代理、设备排序。汇总统计所有状态的行。
     """
     now = deps.now()
-    rows = evaluate(*deps.control.health_records(area, agent), now)
+    rows = evaluate(*deps.control.health_records(area, agent), now, deps.doubt)
     shown = rows if not status else [row for row in rows if row["status"] in status]
     return answer(
         "health",
