@@ -20,14 +20,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from village_agent.command_table import CommandTable
 from village_agent.disk import DiskThread
-from village_agent.execution import ABILITY, Executor
+from village_agent.execution import Executor
 from village_agent.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub, make_event
 from village_agent.roster import Roster
 from village_drivers.abilities import abilities_of
 from village_drivers.kit import Device
 from village_wire.areas import contains
-from village_wire.commands import BadSignature, Command, InvalidCommand, read_command
+from village_wire.commands import ABILITIES, BadSignature, Command, InvalidCommand, read_command
 from village_wire.events import Alarm, CommandResult, Event
 from village_wire.session import Received
 
@@ -190,7 +190,7 @@ class CommandRuntime:
         able = {
             name: device
             for name, _, device in self._roster.devices()
-            if target.device in {None, name} and ABILITY[kind] in abilities_of(device.handle)
+            if target.device in {None, name} and ABILITIES[kind] in abilities_of(device.handle)
         }
         if not able:
             return {}, f"this device can't {kind}" if target.device else f"no device here can {kind}"

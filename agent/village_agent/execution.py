@@ -19,15 +19,6 @@ from village_wire.events import CommandResult, DoorUnlocked, Receipt
 
 _log = logging.getLogger(__name__)
 
-#: Kind of command -> the ability that it needs.
-ABILITY: dict[str, str] = {
-    "say": "loudspeaker",
-    "stop": "loudspeaker",
-    "unlock": "door",
-    "switch": "switch",
-    "snapshot": "camera",
-    "indicate": "indicator",
-}
 #: A device that takes longer to confirm does not answer.
 ANSWER_SECONDS = 15.0
 #: A camera may have to wait for its next key frame.

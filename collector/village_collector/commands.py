@@ -17,22 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from village_collector.stores.command_records import CommandRecord, Progress, Receiver, ResultRecord
 from village_collector.stores.control import ControlStore
-from village_wire.commands import Arguments, Command, Target, sign_command
+from village_wire.commands import ABILITIES, Arguments, Command, Target, sign_command
 from village_wire.ids import uuid7
 from village_wire.session import Publication, SessionError
 from village_wire.topics import AgentTopic, AreaCommandTopic
 
 State = Literal["waiting", "done", "expired"]
 
-#: Kind of command -> the ability that a device needs for it.
-ABILITY = {
-    "say": "loudspeaker",
-    "stop": "loudspeaker",
-    "unlock": "door",
-    "switch": "switch",
-    "snapshot": "camera",
-    "indicate": "indicator",
-}
 #: A shorter life could end on the way over a 4G link.
 MIN_EXPIRY = 5.0
 #: Whoever wants something later than in an hour issues it later: a command must not surprise anybody.
@@ -149,7 +140,7 @@ class CommandService:
         longest = MAX_UNLOCK_EXPIRY if arguments.kind == "unlock" else MAX_EXPIRY
         if not MIN_EXPIRY <= expires_in <= longest:
             raise BadExpiry(f"{arguments.kind} takes an expires_in between {MIN_EXPIRY:g} and {longest:g} seconds")
-        expected = await asyncio.to_thread(self._receivers, target, ABILITY[arguments.kind])
+        expected = await asyncio.to_thread(self._receivers, target, ABILITIES[arguments.kind])
         issued = self._now()
         order = Command(
             id=command or self.new_id(),

@@ -221,6 +221,7 @@ class Round:
         await self.village.collector.start()
         await self.village.answers(self.village.collector)
         await self._all_ok()
+        await self._obeys("shan/amplifier")
         back = time.monotonic() - clock
         async with asyncio.timeout(30):
             while True:
@@ -240,6 +241,12 @@ class Round:
         code, text, errors = await self._village(*arguments)
         if code != 0:
             raise StepFailed(f"village {' '.join(arguments)}: exit code {code}: {errors or text}")
+
+    async def _obeys(self, switch: str) -> None:
+        """Wait until an agent is there again: a command reaches it."""
+        async with asyncio.timeout(30):
+            while (await self._village("command", switch, "switch", "on=false", "--expires", "5s"))[0] != 0:
+                await asyncio.sleep(0.2)
 
     async def _event(self, kind: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         async with asyncio.timeout(20):

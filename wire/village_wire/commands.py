@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -87,6 +88,17 @@ class Indicate(_Model):
 
 
 Arguments = Annotated[Say | Stop | Unlock | SwitchTo | Snapshot | Indicate, Field(discriminator="kind")]
+
+
+#: Kind of command -> the ability that a device needs for it, as it stands in the inventory.
+ABILITIES: Mapping[str, str] = {
+    "say": "loudspeaker",
+    "stop": "loudspeaker",
+    "unlock": "door",
+    "switch": "switch",
+    "snapshot": "camera",
+    "indicate": "indicator",
+}
 
 
 class Target(_Model):

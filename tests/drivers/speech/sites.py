@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.drivers.speech.recorder import LentServices, Recorder
+from tests.drivers.reports import LentServices, Recorder
 from village_drivers.kit import NotConnected
 from village_drivers.serial_line import SerialLine
 from village_drivers.speech.chip import SpeechChip

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.drivers.speech.recorder import Recorder, running
+from tests.drivers.reports import Recorder, running
 from tests.drivers.speech.sites import KINDS, QUICK, Kind, make_driver, site, until
 from village_drivers.kit import NotConnected, Refused
 from village_emulators.line import Cable

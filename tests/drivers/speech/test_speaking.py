@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.drivers.speech.recorder import LentServices
+from tests.drivers.reports import LentServices
 from tests.drivers.speech.sites import KINDS, QUICK, Kind, make_driver, site, until
 from village_drivers.abilities import abilities_of
 from village_drivers.kit import NotConnected, Refused
