@@ -133,7 +133,7 @@ class UnitReport:
         self._hub.on_devices_changed()
 
     def _owns(self, device: str) -> bool:
-        if device in self._unit.devices():
+        if device in self._unit.rows():
             return True
         self._hub.complain(f"driver {self._unit.config.id} reports on {device[:64]!r}, which is none of its devices")
         return False

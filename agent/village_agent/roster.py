@@ -28,6 +28,10 @@ class Unit:
         """The driver's devices now."""
         return self.driver.devices()
 
+    def rows(self) -> Mapping[str, Device]:
+        """The devices or, while none has announced itself, the driver under its own id, so that its state can be seen."""
+        return self.devices() or {self.config.id: Device("driver", None, self.config.name)}
+
 
 class Roster:
     """All units, and all devices across them."""
@@ -73,10 +77,10 @@ class Roster:
         return cls(units)
 
     def devices(self) -> Iterator[tuple[str, Unit, Device]]:
-        """Every device with its id and its unit. Of two with the same id the first counts."""
+        """Every device, or a driver that has none yet, with its id and its unit. Of two with the same id the first counts."""
         seen: set[str] = set()
         for unit in self.units.values():
-            for name, device in unit.devices().items():
+            for name, device in unit.rows().items():
                 if name not in seen:
                     seen.add(name)
                     yield name, unit, device

@@ -21,7 +21,7 @@ from village_agent.roster import Roster
 from village_wire.settings import InvalidSettings
 from village_wire.systemd import Notifier
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("village_agent.serve")
 
 EXIT_CONFIGURATION = 3
 EXIT_RUNNING = 4

@@ -79,7 +79,7 @@ class Supervisor:
                 self._known_failures[name] = text
                 _log.error("driver %s failed; it will be started again", name, exc_info=error)
             failure = DriverError("driver_failed", text)
-        for device in unit.devices():
+        for device in unit.rows():
             self._hub.set_state(device, "down", failure.code, str(failure))
         return failure
 

@@ -23,6 +23,7 @@ from tests.peers import free_port
 from tests.peers.mosquitto import Mosquitto
 from village_wire.commands import Command, Stop, Target, encode_public_key
 from village_wire.events import AgentStarted, StateChanged
+from village_wire.session import Publication
 
 PROGRAM = [sys.executable, "-m", "village_agent.cli"]
 
@@ -225,3 +226,68 @@ def test_help_and_version_come_quickly() -> None:
     assert call("--version").stdout.startswith("village-agent 0.")
     for command in ("run", "check", "drivers"):
         assert "示例" in call(command, "--help").stdout
+
+
+async def test_a_device_that_announces_itself_joins_the_inventory(tmp_path: Path) -> None:
+    async with Mosquitto(tmp_path) as broker, collector(broker.url) as far:
+        zigbee = f'\n[[devices]]\nid = "zigbee"\ndriver = "mqtt"\nbroker = "{broker.url}"\n'
+        async with agent(configuration(tmp_path, broker.url, zigbee)):
+            await online(far)
+            await until(lambda: bool(far.inventories))
+            assert {device.driver for device in far.inventories[0].devices} <= {"host", "mqtt"}
+            before = len(far.inventories)
+            announcement = {
+                "name": "Pump",
+                "unique_id": "pump-1",
+                "command_topic": "pump/set",
+                "state_topic": "pump/state",
+                "device": {"identifiers": ["pump-1"], "name": "Pump"},
+            }
+            assert far.session is not None
+            await far.session.publish(
+                Publication("homeassistant/switch/pump-1/config", json.dumps(announcement).encode(), retain=True)
+            )
+            await until(lambda: len(far.inventories) > before, 15)
+            assert [device.abilities for device in far.inventories[-1].devices if "pump" in device.id] == [("switch",)]
+            await until(lambda: any(event.device and "pump" in event.device for event in far.events))
+
+
+STUBBORN = """
+import asyncio, sys
+from pathlib import Path
+from village_agent import serve
+from village_drivers import registry
+from village_drivers.kit import Device, DriverConfig
+
+class Stubborn:
+    Config = DriverConfig
+    def __init__(self, config, services):
+        pass
+    def devices(self):
+        return {"stubborn": Device("test", self)}
+    async def run(self, report):
+        while True:
+            try:
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                pass
+
+sys.modules["stubborn"] = sys.modules["__main__"]
+registry.DRIVERS["host"] = registry.DriverType("stubborn:Stubborn", "", "")
+serve.END_SECONDS = 1.0
+sys.exit(serve.main(Path(sys.argv[1]), "info"))
+"""
+
+
+async def test_a_driver_that_swallows_its_cancellation_cannot_keep_the_agent_alive(tmp_path: Path) -> None:
+    config = configuration(tmp_path, f"mqtt://127.0.0.1:{free_port()}")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", STUBBORN, str(config), stderr=PIPE)
+    assert process.stderr is not None
+    while b"started with" not in await process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        _, log = await process.communicate()
+    assert process.returncode == 1
+    # The trace names what hung.
+    assert b"Timeout" in log

@@ -151,6 +151,15 @@ async def test_devices_that_come_and_go_have_states_while_they_are_there(tmp_pat
             driver.known["lamp"] = Device("switch", object())
             supervisor.refresh()
             assert parts.state("lamp") == "unknown starting"
+            assert parts.hub.states.get("bridge") is None
             driver.known.clear()
             supervisor.refresh()
-            assert dict(parts.hub.states) == {}
+            assert [name for name, _ in parts.hub.states] == ["bridge"]
+
+
+async def test_a_driver_without_devices_shows_its_own_failure(tmp_path: Path) -> None:
+    driver = ScriptedDriver(raising(NotConnected("broker_lost", "connection refused")))
+    async with site(tmp_path, unit("bridge", driver)) as parts:
+        async with running(Supervisor(parts.roster, parts.hub).run()):
+            await until(lambda: parts.state("bridge") == "down broker_lost")
+        assert [entry.kind for entry in parts.roster.inventory()] == ["driver"]
