@@ -181,6 +181,9 @@ class MqttDevices:
             changes = self._site.tick(asyncio.get_running_loop().time(), report)
             if self._port is not None:
                 await self._apply(changes, self._port, report)
+            if not self._devices:
+                evidence = f"{self._config.broker} answers, and no device has announced itself"
+                report.state(self._config.id, "degraded", "not_announced", evidence)
 
     def _relock_later(self, key: str) -> None:
         if self._group is not None and key not in self._relocking:

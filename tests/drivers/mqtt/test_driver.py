@@ -129,6 +129,14 @@ async def test_devices_announce_themselves(tmp_path: Path) -> None:
             await report.until(lambda: ("emulated-thermometer", "sensor", {"temperature_c": -3.5}) in report.readings)
 
 
+async def test_broker_without_devices_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TICK_SECONDS", 0.05)
+    async with Mosquitto(tmp_path) as broker:
+        driver, report = _driver(broker, tmp_path), Recorder()
+        async with running(driver, report):
+            await report.until(lambda: report.status("site") == "degraded not_announced")
+
+
 async def test_switch_is_confirmed(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
         driver, report = _driver(broker, tmp_path), Recorder()
