@@ -25,8 +25,9 @@ _log = logging.getLogger(__name__)
 
 #: Unacknowledged batches of one lane: half a megabyte of memory at the most, and enough to fill any link.
 WINDOW = 8
-#: An ack takes less on any working link; the collector answers once its store has committed.
-ACK_SECONDS = 30.0
+#: Counted from the broker's answer, so the link is behind us: the collector answers once its store has committed. A broker may take
+#: what nobody hears yet, when it comes back before the collector does.
+ACK_SECONDS = 10.0
 #: Longest wait between two tries while acks stay away.
 PROBE_CAP_SECONDS = 120.0
 _RETRY_SECONDS = 5.0
