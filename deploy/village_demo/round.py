@@ -52,7 +52,7 @@ class Round:
         """Go through all steps, also after one failed; leave the evidence in `out`; tell whether all happened."""
         started = datetime.now().astimezone()
         steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
-            ("all devices are ok", self._all_ok),
+            ("all devices are ok", self.wait_all_ok),
             ("telemetry of every device is stored", self._telemetry),
             ("a broadcast sounds on every loudspeaker of the township", self._broadcast),
             ("the sound card played it", self._broadcast_file),
@@ -98,7 +98,8 @@ class Round:
         )
         self.say(f"{'ok  ' if passed else 'FAIL'} {name} ({seconds:.1f} s): {evidence}")
 
-    async def _all_ok(self) -> str:
+    async def wait_all_ok(self) -> str:
+        """Wait until every device is there and ok; raises `StepFailed`."""
         rows = await self._health_until(
             lambda rows: rows.keys() >= DEVICES.keys() and all(row["status"] == "ok" for row in rows.values()), 60
         )
@@ -202,7 +203,7 @@ class Round:
         seen = time.monotonic() - clock
         clock = time.monotonic()
         await agent.start()
-        await self._all_ok()
+        await self.wait_all_ok()
         return f"seen after {seen:.1f} s, all ok {time.monotonic() - clock:.1f} s after its restart"
 
     async def _kill_collector(self) -> str:
@@ -220,7 +221,7 @@ class Round:
         clock = time.monotonic()
         await self.village.collector.start()
         await self.village.answers(self.village.collector)
-        await self._all_ok()
+        await self.wait_all_ok()
         await self._obeys("shan/amplifier")
         back = time.monotonic() - clock
         async with asyncio.timeout(30):
