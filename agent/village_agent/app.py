@@ -17,7 +17,7 @@ from village_agent.config import Settings
 from village_agent.disk import DiskThread
 from village_agent.door.runtime import DoorRuntime
 from village_agent.health import feed_watchdog, report_self
-from village_agent.outbox import Outbox
+from village_agent.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub
 from village_agent.roster import Roster
 from village_agent.states import StateTable
@@ -157,6 +157,9 @@ class Agent:
             self._commands.on_message(message)
 
     async def _announce(self) -> None:
+        # Whoever sees us online may rely on the events of our start, even if we are killed now.
+        with contextlib.suppress(OutboxUnavailable):
+            await self._outbox.add_events([])
         await self._session.publish(self._status(online=True))
         await self._session.publish(self._inventory())
         self._uplink.connected()
