@@ -1,0 +1,69 @@
+"""What can be measured, and what is to be reached. Modules are imported when their row is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+Say = Callable[[str], None]
+#: `quick` measures in seconds what otherwise takes minutes; its figures are rough. Raises `NotMeasured`.
+Measure = Callable[[bool, Say], dict[str, Any]]
+
+
+class NotMeasured(Exception):
+    """The row can't be measured here; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The figure at `path` (keys of the row's result, joined by dots) is to be at most, or at least, `limit`."""
+
+    path: str
+    limit: float
+    meaning: str
+    at_least: bool = False
+
+    def met_by(self, figure: float) -> bool:
+        """Whether the figure reaches the target."""
+        return figure >= self.limit if self.at_least else figure <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the report: where its function is, what it measures, and its targets."""
+
+    module: str
+    function: str
+    what: str
+    targets: tuple[Target, ...] = ()
+
+    def measure(self) -> Measure:
+        """Import the row's module and return its function."""
+        function: Measure = getattr(import_module(f"tests.bench.{self.module}"), self.function)
+        return function
+
+
+#: In the order of the report. Names are keys of the JSON.
+ROWS: Mapping[str, Row] = {
+    "ingest": Row(
+        "ingest",
+        "into_sink",
+        "Telemetry from mosquitto into a sink that counts lines: the collector, with acks, beside Telegraf",
+        (
+            Target("100.ratio_cpu_to_telegraf", 0.5, "CPU at 100 lines a message, in Telegrafs"),
+            Target("10.ratio_cpu_to_telegraf", 1.0, "CPU at 10 lines a message, in Telegrafs"),
+        ),
+    ),
+    "ingest_influx": Row("ingest", "into_influx", "The same into a real InfluxDB", ()),
+    "store": Row(
+        "store",
+        "measure",
+        "The embedded store: samples a second in, and reads; health of 1,000 agents with 10 devices each",
+        (
+            Target("write.samples_per_s", 60_000, "samples stored a second", at_least=True),
+            Target("health.seconds", 0.5, "seconds for `health` over 1,000 agents x 10 devices"),
+        ),
+    ),
+}
