@@ -55,8 +55,8 @@ prepare_environment() {
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         rm -f "$stamp"
         [ -x "$root/.venv/bin/python" ] || "$python" -m venv --clear "$root/.venv" || return 1
-        "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$root/deploy/requirements.lock" || return 1
-        "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e "$root" || return 1
+        "$root/.venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes -r "$root/deploy/requirements.lock" || return 1
+        "$root/.venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e "$root" || return 1
         printf '%s\n' "$wanted" >"$stamp"
     fi
     exec 9>&-
