@@ -31,6 +31,7 @@ from village_wire.events import (
     DoorUnlocked,
     Event,
     EventData,
+    Loss,
     Receipt,
     StateChanged,
     decode_events,
@@ -63,6 +64,7 @@ EVENTS: dict[str, EventData] = {
     "button_pressed": ButtonPressed(action="single"),
     "receipt": Receipt(broadcast=ID, stage="finished", evidence="busy 4.2 s, then idle"),
     "command_result": CommandResult(command=ID, outcome="done", result={"bytes": 1234}),
+    "loss": Loss(item_class="telemetry", reason="outbox full", count=1204, first=TIME, last=TIME),
     "agent_started": AgentStarted(session=SESSION, version="0.1.0"),
 }
 
@@ -79,7 +81,7 @@ ARGUMENTS: dict[str, tuple[Target, Arguments]] = {
 }
 
 MESSAGES: dict[str, AgentStatus | Inventory | Ack] = {
-    "status": AgentStatus(online=True, session=SESSION, version="0.1.0", since=TIME),
+    "status": AgentStatus(online=True, session=SESSION, version="0.1.0", since=TIME, connection=7),
     "inventory": Inventory(
         agent="lin-1",
         area="330110101205",

@@ -98,8 +98,22 @@ class AgentStarted(_Data):
     version: Annotated[str, Field(max_length=40)]
 
 
+class Loss(_Data):
+    """One entry of the agent's loss ledger, sent when it has grown. `count` is the total so far; `first` and `last` span the losses.
+
+    A ledger that was begun anew has a later `first`.
+    """
+
+    kind: Literal["loss"] = "loss"
+    item_class: Literal["event", "receipt", "telemetry"]
+    reason: Annotated[str, Field(max_length=200)]
+    count: Annotated[int, Field(ge=1, lt=2**63)]
+    first: Instant
+    last: Instant
+
+
 EventData = Annotated[
-    StateChanged | DoorAccess | DoorUnlocked | Alarm | ButtonPressed | Receipt | CommandResult | AgentStarted,
+    StateChanged | DoorAccess | DoorUnlocked | Alarm | ButtonPressed | Receipt | CommandResult | AgentStarted | Loss,
     Field(discriminator="kind"),
 ]
 

@@ -25,12 +25,17 @@ class _Model(BaseModel):
 
 
 class AgentStatus(_Model):
-    """Retained. The last will is the same message with `online` false; a will of an older session is ignored."""
+    """Retained. The last will is the same message with `online` false; a will of an older session or connection is ignored.
+
+    `connection` counts the connections of a session from 1. A will carries the number of the connection that it was left with, so
+    that it can be told from the next one's greeting in whatever order the two arrive.
+    """
 
     online: bool
     session: HexId
     version: Annotated[str, Field(max_length=40)]
     since: Instant
+    connection: Annotated[int, Field(ge=1, lt=2**31)] | None = None
 
 
 class DeviceEntry(_Model):

@@ -97,6 +97,18 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "This is a fault of the program: send the agent's log to its makers.",
         "这是程序故障：请将代理日志发送给开发者。",
     ),
+    "unstable": (
+        "It comes and goes: check cable, plugs, power supply and radio signal.",
+        "时好时坏：请检查线缆、接头、电源和无线信号。",
+    ),
+    "link_lost": (
+        "Wait some seconds; most links come back by themselves.",
+        "请稍候；多数链路会自行恢复。",
+    ),
+    "data_lost": (
+        "The box had to throw data away: bring its link back, or give the outbox more space (`max_bytes`).",
+        "设备被迫丢弃了数据：请恢复其链路，或增大发件箱空间 (max_bytes)。",
+    ),
     "agent_offline": ("Check the box's power and its 4G link.", "请检查设备电源和 4G 链路。"),
     "agent_silent": (
         "The broker says that the agent is connected, but nothing arrives: check the box, or restart its agent.",
