@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -41,6 +41,9 @@ class Sink(Protocol):
     def post_event(self, event: Event) -> None:
         """One event."""
 
+    async def add_events(self, events: Sequence[Event]) -> None:
+        """Events; return when they are on disk. Raises `OutboxUnavailable`, and keeps them for later, when the disk refuses."""
+
 
 class Hub:
     """What the reports of all drivers share."""
@@ -58,6 +61,10 @@ class Hub:
     def post(self, device: str | None, data: EventData) -> None:
         """Record an event that happens now."""
         self.sink.post_event(make_event(device, data))
+
+    async def record(self, device: str | None, data: EventData) -> None:
+        """As `post`, and return when the event is on disk; raises `OutboxUnavailable` when it must wait for that in memory."""
+        await self.sink.add_events([make_event(device, data)])
 
     def set_state(self, device: str, status: Status, code: str, evidence: str) -> None:
         """Enter a device's state; a change of status or code is logged and becomes an event."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +76,7 @@ async def test_a_lock_that_fails_is_an_alarm_once_and_again_on_recovery(tmp_path
             doors.on_card("gate", KNOWN)
             doors.on_card("gate", KNOWN)
             accesses = await parts.until("door_access", lambda found: len(found) == 2)
-            assert access(accesses[0]) == ("granted", "known_card", None)
+            assert access(accesses[0]) == ("granted", "known_card", "gate")
             gate.error = None
             doors.on_card("gate", KNOWN)
             alarms = await parts.until("alarm", lambda found: len(found) == 2)
@@ -131,3 +134,46 @@ async def test_typed_digits_go_nowhere(tmp_path: Path) -> None:
         UnitReport(parts.roster.units["gate"], parts.hub).event("gate", KeysPressed("1234"))
         assert await parts.events() == []
         assert "1234" not in repr(KeysPressed("1234"))
+
+
+async def test_the_access_is_on_disk_before_the_lock_acts(tmp_path: Path) -> None:
+    def accesses_on_disk() -> int:
+        with closing(sqlite3.connect(f"file:{tmp_path / 'outbox.db'}?mode=ro", uri=True)) as file:
+            count: int = file.execute("SELECT count(*) FROM item WHERE content LIKE '%door_access%'").fetchone()[0]
+            return count
+
+    class Looking(Gate):
+        recorded: int | None = None
+
+        async def unlock(self, seconds: float) -> None:
+            self.recorded = await asyncio.to_thread(accesses_on_disk)
+            await super().unlock(seconds)
+
+    gate = Looking()
+    async with site(tmp_path, single("gate", gate)) as parts:
+        doors = DoorRuntime(DOORS, parts.roster, parts.hub)
+        await parts.outbox.add_events([])
+        async with running(doors.run()):
+            await asyncio.sleep(0)
+            doors.on_card("gate", KNOWN)
+            await parts.until("door_unlocked")
+    assert gate.recorded == 1
+
+
+async def test_a_disk_that_hangs_keeps_nobody_out(tmp_path: Path) -> None:
+    gate = Gate()
+    hanging = threading.Event()
+    async with site(tmp_path, single("gate", gate)) as parts:
+        doors = DoorRuntime(DOORS, parts.roster, parts.hub)
+        await parts.outbox.add_events([])
+        stuck = asyncio.create_task(parts.disk.run(lambda: hanging.wait(10)))
+        async with running(doors.run()):
+            await asyncio.sleep(0)
+            doors.on_card("gate", KNOWN)
+            async with asyncio.timeout(1):
+                await gate.changed.wait()
+            assert not stuck.done()
+            hanging.set()
+            (event,) = await parts.until("door_access")
+        assert access(event) == ("granted", "known_card", "gate")
+        await stuck
