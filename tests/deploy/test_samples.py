@@ -87,18 +87,26 @@ async def test_mosquitto_lets_an_agent_do_what_it_must_and_no_more(tmp_path: Pat
                 "village/1/agent/shan/event",
                 "village/1/agent/lin/command",
                 "village/1/agent/lin/ack",
+                "village/1/agent/lin/clock",
+                "village/1/agent/shan/time",
                 "village/1/area/330110101205/command",
                 "village/1/agent/lin/telemetry",
+                "village/1/agent/lin/time",
             ):
                 await agent.publish(Publication(topic, b"from lin"))
             assert (await _first(collector)).topic == "village/1/agent/lin/telemetry"
+            assert (await _first(collector)).topic == "village/1/agent/lin/time"
             for topic in (
                 "village/1/agent/shan/command",
                 "village/1/agent/shan/ack",
                 "village/1/agent/shan/event",
+                "village/1/agent/shan/clock",
+                "village/1/agent/lin/time",
+                "village/1/agent/lin/clock",
                 "village/1/area/330110101205/command",
             ):
                 await collector.publish(Publication(topic, b"from collector"))
+            assert (await _first(agent)).topic == "village/1/agent/lin/clock"
             assert (await _first(agent)).topic == "village/1/area/330110101205/command"
 
 

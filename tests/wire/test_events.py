@@ -32,6 +32,7 @@ def test_any_bytes_are_refused(data: bytes) -> None:
         b'{"events":[{"id":"x"}]}',
         b" " * (MAX_MESSAGE_BYTES + 1),
         b'{"events":[{"id":"01a20d03-e33d-7aba-a831-e986e5e7f26d","time":"2026-11-24T00:00:00","data":{"kind":"alarm","code":"x","active":true}}]}',
+        b'{"events":[{"id":"01a20d03-e33d-7aba-a831-e986e5e7f26d","time":"0001-01-01T00:00:00+14:00","data":{"kind":"alarm","code":"x","active":true}}]}',
     ],
 )
 def test_hostile_batches_are_refused(payload: bytes) -> None:

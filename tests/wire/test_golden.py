@@ -47,6 +47,14 @@ from village_wire.presence import (
     decode_message,
     encode_message,
 )
+from village_wire.time_answer import (
+    TimeAnswer,
+    TimeRequest,
+    encode_time_request,
+    read_time_answer,
+    read_time_request,
+    sign_time_answer,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -145,7 +153,17 @@ def test_lines() -> None:
     check("telemetry.lines", lines)
 
 
+def test_time() -> None:
+    request = TimeRequest(nonce=SESSION)
+    check("time.json", encode_time_request(request))
+    assert read_time_request(encode_time_request(request)) == request
+    answer = TimeAnswer(agent="lin-1", nonce=SESSION, time=TIME)
+    check("clock.json", sign_time_answer(answer, KEY))
+    assert read_time_answer(sign_time_answer(answer, KEY), "lin-1", KEY.public_key()) == answer
+
+
 def test_every_kind_is_frozen() -> None:
     names = {path.name for path in GOLDEN.iterdir()}
     expected = {f"event-{kind}.json" for kind in EVENTS} | {f"command-{kind}.json" for kind in ARGUMENTS}
-    assert names == expected | {f"{name}.json" for name in MESSAGES} | {"telemetry.lines"}
+    expected |= {f"{name}.json" for name in MESSAGES} | {"time.json", "clock.json", "telemetry.lines"}
+    assert names == expected

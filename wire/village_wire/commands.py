@@ -137,11 +137,11 @@ class Command(_Model):
 _COMMAND = TypeAdapter(Command)
 
 
-def canonical(message: dict[str, Any]) -> bytes:
-    """Return the bytes that are signed: JSON, keys sorted, no spaces, UTF-8, without `signature`."""
+def canonical(message: dict[str, Any], domain: bytes = _DOMAIN) -> bytes:
+    """Return the bytes that are signed: JSON, keys sorted, no spaces, UTF-8, without `signature`, behind the use's domain."""
     unsigned = {key: value for key, value in message.items() if key != "signature"}
     return (
-        _DOMAIN
+        domain
         + json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     )
 

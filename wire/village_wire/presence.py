@@ -28,13 +28,14 @@ class AgentStatus(_Model):
     """Retained. The last will is the same message with `online` false; a will of an older session or connection is ignored.
 
     `connection` counts the connections of a session from 1. A will carries the number of the connection that it was left with, so
-    that it can be told from the next one's greeting in whatever order the two arrive.
+    that it can be told from the next one's greeting in whatever order the two arrive. `since` is None while the agent does not know
+    the time.
     """
 
     online: bool
     session: HexId
     version: Annotated[str, Field(max_length=40)]
-    since: Instant
+    since: Instant | None = None
     connection: Annotated[int, Field(ge=1, lt=2**31)] | None = None
 
 

@@ -14,8 +14,17 @@ PREFIX = "village/1"
 #: the first filter of a group for all and delivers nothing of the others.
 COLLECTORS = "collectors"
 
-AgentChannel = Literal["status", "inventory", "telemetry", "event", "ack", "command"]
-AGENT_CHANNELS: tuple[AgentChannel, ...] = ("status", "inventory", "telemetry", "event", "ack", "command")
+AgentChannel = Literal["status", "inventory", "telemetry", "event", "time", "ack", "command", "clock"]
+AGENT_CHANNELS: tuple[AgentChannel, ...] = (
+    "status",
+    "inventory",
+    "telemetry",
+    "event",
+    "time",
+    "ack",
+    "command",
+    "clock",
+)
 _AGENT = re.compile(AGENT_PATTERN)
 
 
@@ -61,8 +70,8 @@ def parse_topic(text: str) -> AgentTopic | AreaCommandTopic:
 
 
 def agent_subscriptions(agent: str, area: str) -> list[str]:
-    """Topics that an agent listens to: its own commands and acks, and the commands of its area and of all above it."""
-    own = [str(AgentTopic(agent, "command")), str(AgentTopic(agent, "ack"))]
+    """Topics that an agent listens to: its own commands, acks and time, and the commands of its area and of all above it."""
+    own = [str(AgentTopic(agent, "command")), str(AgentTopic(agent, "ack")), str(AgentTopic(agent, "clock"))]
     return own + [str(AreaCommandTopic(code)) for code in chain(area)]
 
 

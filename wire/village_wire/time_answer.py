@@ -1,0 +1,101 @@
+"""The time, asked with a nonce and answered with a signature: a box without a clock need trust neither its broker nor a replay.
+
+The signature covers the canonical form of the whole JSON object without `signature`, as a command's does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from village_wire.clocks import Instant
+from village_wire.commands import canonical
+from village_wire.events import first_problem
+from village_wire.ids import AgentId, HexId
+
+#: Longer than any request or answer; what exceeds it is not parsed.
+MAX_TIME_BYTES = 1024
+#: Message expiry of request and answer in seconds: an answer to a slower exchange says too little.
+EXPIRY_SECONDS = 10
+#: Keeps these signatures apart from any other use of the same key.
+_DOMAIN = b"village-edge time 1\n"
+
+
+class InvalidTime(ValueError):
+    """The message is no time request or answer, or not signed with the pinned key; the text is the reason."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class TimeRequest(_Model):
+    """An agent asks for the time. The nonce is new for each request."""
+
+    nonce: HexId
+
+
+class TimeAnswer(_Model):
+    """The collector's time at the moment of the signature."""
+
+    agent: AgentId
+    nonce: HexId
+    time: Instant
+
+
+def encode_time_request(request: TimeRequest) -> bytes:
+    """Return the payload of a request."""
+    return request.model_dump_json().encode()
+
+
+def read_time_request(payload: bytes) -> TimeRequest:
+    """Read a request; raise `InvalidTime` for anything else."""
+    _check_length(payload)
+    try:
+        return TimeRequest.model_validate_json(payload)
+    except ValidationError as error:
+        raise InvalidTime(first_problem(error)) from None
+
+
+def sign_time_answer(answer: TimeAnswer, key: Ed25519PrivateKey) -> bytes:
+    """Return the payload of an answer."""
+    message = json.loads(answer.model_dump_json())
+    message["signature"] = base64.b64encode(key.sign(canonical(message, _DOMAIN))).decode()
+    return json.dumps(message, sort_keys=True, separators=(",", ":")).encode()
+
+
+def read_time_answer(payload: bytes, agent: str, key: Ed25519PublicKey) -> TimeAnswer:
+    """Return a verified answer. Whether its nonce is ours, and whether it came in time, is the caller's to judge.
+
+    Raises:
+        InvalidTime: not an answer, not signed with `key`, or meant for another agent.
+    """
+    _check_length(payload)
+    try:
+        message = json.loads(payload)
+        if not isinstance(message, dict):
+            raise InvalidTime("not a JSON object")
+        signature = base64.b64decode(str(message.get("signature", "")), validate=True)
+        key.verify(signature, canonical(message, _DOMAIN))
+        answer = TimeAnswer.model_validate(message)
+    except InvalidSignature:
+        raise InvalidTime("not signed with the collector's command key") from None
+    except ValidationError as error:
+        raise InvalidTime(first_problem(error)) from None
+    except InvalidTime:
+        raise
+    except (ValueError, RecursionError, binascii.Error):
+        raise InvalidTime("not a signed JSON object") from None
+    if answer.agent != agent:
+        raise InvalidTime(f"meant for agent {answer.agent}")
+    return answer
+
+
+def _check_length(payload: bytes) -> None:
+    if len(payload) > MAX_TIME_BYTES:
+        raise InvalidTime(f"message of {len(payload)} bytes is over the limit of {MAX_TIME_BYTES}")
