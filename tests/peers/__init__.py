@@ -22,6 +22,11 @@ HOW_TO_GET = {
     "espeak-ng": "apt-get install espeak-ng",
     "pulseaudio": "apt-get install pulseaudio pulseaudio-utils",
     "aplay": "apt-get install alsa-utils",
+    "initdb": "apt-get install postgresql",
+    "postgres": "apt-get install postgresql",
+    "pg_isready": "apt-get install postgresql",
+    "psql": "apt-get install postgresql",
+    "rmqttd": "install RMQTT 0.24 or newer and put rmqttd on PATH, or name its folder in VILLAGE_PEERS",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
@@ -21,6 +21,8 @@ from village_wire.presence import AgentStatus, Inventory
 MAX_DEAD_LETTERS = 10_000
 #: What is kept of a refused message, as `DeadLetter` promises.
 MAX_DEAD_CONTENT = 4096
+#: How long the states of a session are kept once the agent has another one.
+_STATES_KEPT = timedelta(hours=1)
 #: Deleting so many takes some milliseconds; ingest waits as long.
 _PURGED_AT_ONCE = 2000
 
@@ -31,9 +33,14 @@ class ControlStore(ControlReads, CommandRecords):
     All methods raise `StoreUnavailable`, and then nothing of the call was stored.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None) -> None:
         """`url` as for SQLAlchemy, such as `sqlite:////var/lib/village/control.db`; raises `ValueError`."""
-        super().__init__(Database(url))
+        super().__init__(Database(url, password))
+
+    @property
+    def shared(self) -> bool:
+        """Whether other collectors may write to it too."""
+        return self._database.shared
 
     def open(self) -> None:
         """Connect and make the tables; `SchemaTooNew` if a newer version of this program wrote them."""
@@ -136,8 +143,12 @@ def _store_status(connection: Connection, agent: str, status: AgentStatus, recei
         .where(agents.c.agent == agent)
         .values(online=status.online, session=status.session, version=status.version, status_received=received)
     )
-    # States of the new session may already be here; those of earlier ones count no more.
-    connection.execute(delete(states).where(states.c.agent == agent, states.c.session != status.session))
+    # States of the new session may already be here. Those of another one count no more, but may again: a collector that was held up
+    # brings an older status after a newer one, and then the newer one once more.
+    recent = select(events.c.id).where(events.c.id == states.c.event, events.c.received >= received - _STATES_KEPT)
+    connection.execute(
+        delete(states).where(states.c.agent == agent, states.c.session != status.session, ~recent.exists())
+    )
 
 
 def _store_inventory(connection: Connection, inventory: Inventory, received: datetime) -> None:

@@ -149,6 +149,11 @@ class ControlReads:
         # A full page may have more behind it; from a page that is not full one goes on after the newest event of all.
         return EventPage([_event(row) for row in rows], rows[-1].id if len(rows) == limit else cursor)
 
+    def newest_event(self) -> int:
+        """Number of the event that was received last, 0 without any: it grows when a collector stores events."""
+        with self._database.read() as connection:
+            return connection.scalar(select(func.max(events.c.number))) or 0
+
     def dead_letters(self, limit: int) -> list[DeadLetter]:
         """The newest refused messages, newest first."""
         columns = (

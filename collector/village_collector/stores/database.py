@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,10 +17,23 @@ from village_collector.stores.tables import SCHEMA_VERSION, metadata, schema_ver
 
 _T = TypeVar("_T")
 
-#: Another collector on the same database may insert the same new row in the same moment; then the second try sees it.
+#: Another program on the same database may insert the same new row in the same moment; then the second try sees it.
 _TRIES = 3
-#: Longer than any transaction of ours; beyond it another program holds the file.
+#: Longer than any transaction of ours; beyond it another program holds the database.
 _BUSY_MS = 10_000
+#: The lock that writers of a PostgreSQL database take in turn: "village".
+_WRITERS = 0x76_69_6C_6C_61_67_65
+#: A collector whose machine vanished in the middle of a transaction must not hold up the others for the two hours that TCP takes.
+_POSTGRES_OPTIONS = f"-c lock_timeout={_BUSY_MS} -c idle_in_transaction_session_timeout={_BUSY_MS}"
+#: And a server that vanished is noticed in half a minute.
+_POSTGRES_LINK = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+_NO_RIGHT = "42501"
 #: Rows per statement with many parameters; SQLite takes 32,766 parameters, older builds 999.
 CHUNK = 300
 
@@ -30,17 +43,23 @@ class SchemaTooNew(StoreUnavailable):
 
 
 class Database:
-    """One database, given by an SQLAlchemy URL such as `sqlite:////var/lib/village/control.db`. Safe to use from many threads."""
+    """One database, given by an SQLAlchemy URL such as `sqlite:////var/lib/village/control.db`. Safe to use from many threads.
 
-    def __init__(self, url: str) -> None:
-        """Raises `ValueError` for a text that is no database URL."""
-        try:
-            self._url = make_url(url)
-        except ArgumentError:
-            raise ValueError("not a database URL; one looks like sqlite:////path/control.db") from None
+    One writer works at a time, whatever the database and however many collectors share it. So events become visible in the order of
+    their numbers, and whoever follows them misses none.
+    """
+
+    def __init__(self, url: str, password: str | None = None) -> None:
+        """Raises `ValueError` for a text that is no URL of an SQLite or PostgreSQL database."""
+        self._url = _database_url(url, password)
         self._engine: Engine | None = None
         # SQLite lets a writer that finds another one at work sleep and try again; a lock hands over at once, in turn.
         self._writing = threading.Lock() if self._is_sqlite else nullcontext()
+
+    @property
+    def shared(self) -> bool:
+        """Whether other collectors may write to it too."""
+        return not self._is_sqlite
 
     def __str__(self) -> str:
         return f"control store {self._url.render_as_string(hide_password=True)}"
@@ -53,10 +72,17 @@ class Database:
             StoreUnavailable: it can't be reached.
         """
         # Without hidden parameters an error text would carry credentials from events.
-        engine = create_engine(self._url, hide_parameters=True, pool_pre_ping=not self._is_sqlite)
         if self._is_sqlite:
+            engine = create_engine(self._url, hide_parameters=True)
             event.listen(engine, "connect", _set_up_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
+        else:
+            link = {"options": _POSTGRES_OPTIONS, **_POSTGRES_LINK}
+            try:
+                engine = create_engine(self._url, hide_parameters=True, pool_pre_ping=True, connect_args=link)
+            except ImportError:
+                raise StoreUnavailable(f"{self}: psycopg is not installed; install village-edge[postgres]") from None
+            event.listen(engine, "begin", _begin_postgres)
         self._engine = engine
         try:
             self.write(self._make_tables)
@@ -74,6 +100,8 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database; raises `StoreUnavailable`."""
         with self._translated(), self._live_engine.connect() as connection:
+            if not self._is_sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 
     def write(self, work: Callable[[Connection], _T]) -> _T:
@@ -119,12 +147,35 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except ProgrammingError:
-            raise
         except DBAPIError as error:
-            raise StoreUnavailable(f"{self}: {error.orig}; check the disk or the database server") from error
+            if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) != _NO_RIGHT:
+                raise
+            raise StoreUnavailable(f"{self}: {_reason(error)}; check the disk or the database server") from None
         except PoolTimeout as error:
             raise StoreUnavailable(f"{self}: too many requests at once") from error
+
+
+def _database_url(text: str, password: str | None) -> URL:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("not a database URL; one looks like sqlite:////path/control.db") from None
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise ValueError("a database URL starts with sqlite:/// or postgresql://")
+    return url if password is None else url.set(password=password)
+
+
+def _reason(error: DBAPIError) -> str:
+    # PostgreSQL's whole text would show the contents of the row that it refuses.
+    primary = getattr(getattr(error.orig, "diag", None), "message_primary", None)
+    return " ".join(str(primary or error.orig).split())
+
+
+def _begin_postgres(connection: Connection) -> None:
+    if connection.get_execution_options().get("village_write", False):
+        connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
