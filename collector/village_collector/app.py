@@ -21,6 +21,8 @@ from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
 from village_collector.server import ApiServer, listen, url_of
 from village_collector.stores.control import ControlStore
 from village_collector.stores.sqlite import SqliteStore
+from village_collector.time_service import SUBSCRIPTION as TIME_SUBSCRIPTION
+from village_collector.time_service import TimeService
 from village_wire.session import Received, Session, SessionSettings
 from village_wire.systemd import Notifier
 
@@ -73,12 +75,17 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             broker_address, settings.broker, broker.url if broker else settings.broker.url
         )
         ingest: Ingest
+        clock: TimeService
 
         def receive(message: Received) -> None:
-            ingest.on_message(message)
+            if message.topic.endswith("/time"):
+                clock.on_message(message)
+            else:
+                ingest.on_message(message)
 
         session_settings = SessionSettings(address, client_id, keep_alive=KEEP_ALIVE_SECONDS)
-        session = Session(session_settings, SUBSCRIPTIONS, receive)
+        session = Session(session_settings, (*SUBSCRIPTIONS, TIME_SUBSCRIPTION), receive)
+        clock = TimeService(key, session.publish)
         commands = CommandService(control, key, session.publish)
         ingest = Ingest(telemetry, control, session.publish, commands.results_arrived)
         link = BrokerLink(session, ingest.heard_at)
@@ -104,6 +111,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             endless = [
                 group.create_task(session.run(_connected), name="session"),
                 group.create_task(link.watch(), name="broker link"),
+                group.create_task(clock.run(), name="time"),
                 group.create_task(_feed_watchdog(notifier, problems), name="watchdog"),
             ]
             if broker is not None:

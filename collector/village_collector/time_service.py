@@ -1,0 +1,93 @@
+"""Answers agents that ask for the time, at once and signed. Needs no store; the collector's own clock is assumed to be right."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from village_wire.session import Publication, Received, SessionError, Subscription
+from village_wire.time_answer import (
+    EXPIRY_SECONDS,
+    InvalidTime,
+    TimeAnswer,
+    read_time_request,
+    sign_time_answer,
+)
+from village_wire.topics import AgentTopic, InvalidTopic, collector_subscription, parse_topic
+
+_log = logging.getLogger(__name__)
+
+SUBSCRIPTION = Subscription(collector_subscription("time"), qos=0, retained=False)
+#: Requests taken in one second: a signature and a publication cost some 0.3 ms. A county that comes back asks again with jitter.
+MAX_PER_SECOND = 1000
+#: Of one agent: an honest one asks once and waits.
+MAX_PER_AGENT = 2
+#: Publications under way at once; each waits for the broker's answer.
+_AT_ONCE = 20
+
+
+class TimeService:
+    """Give `on_message` to the session and `run` to the program's `TaskGroup`."""
+
+    def __init__(
+        self,
+        key: Ed25519PrivateKey,
+        publish: Callable[[Publication], Awaitable[None]],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`publish` raises `SessionError` when the broker did not take the message."""
+        self._key = key
+        self._publish = publish
+        self._now = now
+        self._waiting: asyncio.Queue[tuple[str, str]] = asyncio.Queue(MAX_PER_SECOND)
+        self._second = 0
+        self._taken: Counter[str] = Counter()
+        self._refused = 0
+
+    def on_message(self, message: Received) -> None:
+        """Take a message of an agent's channel `time`; neither blocks nor raises. What is too much is dropped, and asked again."""
+        try:
+            place = parse_topic(message.topic)
+            nonce = read_time_request(message.payload).nonce
+        except (InvalidTopic, InvalidTime) as error:
+            self._refuse(f"{message.topic[:80]}: {error}")
+            return
+        if not isinstance(place, AgentTopic) or place.channel != "time" or message.retained:
+            self._refuse(f"{message.topic[:80]}: not a request of this moment")
+            return
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second = second
+            self._taken.clear()
+        if self._taken[place.agent] >= MAX_PER_AGENT or self._taken.total() >= MAX_PER_SECOND or self._waiting.full():
+            self._refuse(f"{place.agent} asks too often, or too many do")
+            return
+        self._taken[place.agent] += 1
+        self._waiting.put_nowait((place.agent, nonce))
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(_AT_ONCE):
+                group.create_task(self._answer_each(), name=f"time answers {number}")
+
+    async def _answer_each(self) -> None:
+        while True:
+            agent, nonce = await self._waiting.get()
+            answer = TimeAnswer(agent=agent, nonce=nonce, time=self._now())
+            payload = sign_time_answer(answer, self._key)
+            try:
+                await self._publish(Publication(str(AgentTopic(agent, "clock")), payload, expiry=EXPIRY_SECONDS))
+            except SessionError as error:
+                _log.debug("agent %s was not told the time: %s", agent, error)
+
+    def _refuse(self, problem: str) -> None:
+        self._refused += 1
+        if self._refused == 1:
+            _log.warning("a request for the time is not answered: %s; more of them are not logged", problem)

@@ -1,0 +1,87 @@
+"""The collector's answer to agents that ask for the time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from tests.agent.kit import running, until
+from tests.collector.kit import T0, Outbox
+from village_collector.time_service import MAX_PER_AGENT, MAX_PER_SECOND, TimeService
+from village_wire.session import Received
+from village_wire.time_answer import EXPIRY_SECONDS, TimeAnswer, TimeRequest, encode_time_request, read_time_answer
+
+NONCE = "5e" * 16
+
+
+def request(agent: str = "lin", nonce: str = NONCE, *, retained: bool = False) -> Received:
+    return Received(f"village/1/agent/{agent}/time", encode_time_request(TimeRequest(nonce=nonce)), retained)
+
+
+@asynccontextmanager
+async def service(broker: Outbox) -> AsyncIterator[TimeService]:
+    made = TimeService(broker.key, broker.publish, now=lambda: T0 + timedelta(seconds=3))
+    async with running(made.run()):
+        yield made
+
+
+async def test_an_answer_is_signed_for_the_agent_and_its_nonce_and_expires_soon() -> None:
+    broker = Outbox()
+    async with service(broker) as one:
+        one.on_message(request())
+        await until(lambda: len(broker.sent) == 1)
+    (message,) = broker.sent
+    assert (message.topic, message.retain, message.expiry) == ("village/1/agent/lin/clock", False, EXPIRY_SECONDS)
+    answer = read_time_answer(message.payload, "lin", broker.key.public_key())
+    assert answer == TimeAnswer(agent="lin", nonce=NONCE, time=T0 + timedelta(seconds=3))
+
+
+async def test_what_is_no_request_of_this_moment_is_logged_once_and_not_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker = Outbox()
+    async with service(broker) as one:
+        for message in (
+            request(retained=True),
+            Received("village/1/agent/lin/time", b'{"nonce":"x"}', retained=False),
+            Received("village/1/agent/lin/time", b"{", retained=False),
+            Received("village/1/agent/lin/event", encode_time_request(TimeRequest(nonce=NONCE)), retained=False),
+            Received("elsewhere/time", b"", retained=False),
+        ):
+            one.on_message(message)
+        one.on_message(request("shan"))
+        await until(lambda: len(broker.sent) == 1)
+    assert broker.sent[0].topic == "village/1/agent/shan/clock"
+    assert len(caplog.records) == 1
+
+
+async def test_one_agent_that_floods_takes_no_more_than_its_share() -> None:
+    broker = Outbox()
+    async with service(broker) as one:
+        async with asyncio.timeout(5):
+            # Within one second of the clock, whenever the test starts.
+            while len(broker.sent) < MAX_PER_AGENT + 1:
+                broker.sent.clear()
+                for _ in range(10 * MAX_PER_SECOND):
+                    one.on_message(request("lin"))
+                one.on_message(request("shan"))
+                await until(lambda: any(message.topic.endswith("shan/clock") for message in broker.sent))
+                assert len(broker.sent) <= 2 * MAX_PER_AGENT + 1
+
+
+async def test_more_than_a_county_at_once_is_bounded_and_a_lost_broker_ends_nothing() -> None:
+    broker = Outbox(broken="gone")
+    async with service(broker) as one:
+        for number in range(3 * MAX_PER_SECOND):
+            one.on_message(request(f"agent-{number}"))
+        assert one._waiting.qsize() <= MAX_PER_SECOND
+        await until(one._waiting.empty)
+        broker.broken = ""
+        async with asyncio.timeout(5):
+            while not broker.sent:
+                one.on_message(request("later"))
+                await asyncio.sleep(0.05)
