@@ -21,6 +21,7 @@ from village_agent.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub
 from village_agent.roster import Roster
 from village_agent.states import StateTable
+from village_agent.steadiness import Holds
 from village_agent.supervisor import Supervisor
 from village_agent.uplink import Uplink
 from village_wire import __version__
@@ -73,7 +74,8 @@ class Agent:
         self.session_id = uuid4().hex
         self._disk = DiskThread()
         self._outbox = Outbox(settings.state_dir / "outbox.db", settings.outbox.max_bytes, self._disk)
-        self._hub = Hub(self._agent, self.session_id, self._outbox, StateTable())
+        holds = Holds(settings.agent.fault_seconds, settings.agent.recovery_seconds)
+        self._hub = Hub(self._agent, self.session_id, self._outbox, StateTable(holds))
         self._supervisor = Supervisor(roster, self._hub)
         self._doors = DoorRuntime(settings.doors, roster, self._hub)
         identity = Identity(self._agent, settings.agent.area, settings.command_key)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from village_agent.steadiness import BETTER_SECONDS, WORSE_SECONDS
 from village_drivers.kit import Driver, DriverConfig
 from village_drivers.registry import DRIVERS
 from village_wire.areas import Area
@@ -44,6 +45,20 @@ class AgentTable(_Table):
         None,
         description="Folder for the outbox and the command table. 存放发件箱和命令记录的目录。",
         examples=["/var/lib/village-agent"],
+    )
+    fault_seconds: float = Field(
+        WORSE_SECONDS,
+        ge=0,
+        le=600,
+        description="A device's fault is told once it has lasted so long. 设备故障持续多久（秒）后才上报。",
+        examples=[10],
+    )
+    recovery_seconds: float = Field(
+        BETTER_SECONDS,
+        ge=0,
+        le=600,
+        description="A device is told to be well again once it was so for so long. 设备恢复持续多久（秒）后才上报。",
+        examples=[5],
     )
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from village_agent.roster import Unit
-from village_agent.states import StateTable
+from village_agent.states import Change, StateTable
 from village_drivers.kit import CardRead, DriverEvent, KeysPressed
 from village_wire.events import Event, EventData, StateChanged, first_problem
 from village_wire.ids import uuid7
@@ -67,29 +67,45 @@ class Hub:
         await self.sink.add_events([make_event(device, data)])
 
     def set_state(self, device: str, status: Status, code: str, evidence: str) -> None:
-        """Enter a device's state; a change of status or code is logged and becomes an event."""
-        before = self.states.get(device)
-        now = datetime.now(UTC)
+        """Take a device's condition; what has lasted, or is certain, is logged and becomes an event (see `steadiness`)."""
         evidence = evidence[:MAX_EVIDENCE]
-        if not self.states.set(device, status, code, evidence, now):
-            return
+        now = datetime.now(UTC)
         try:
-            self.post(
-                device, StateChanged(status=status, code=code, evidence=evidence, since=now, session=self.session)
-            )
+            StateChanged(status=status, code=code, evidence=evidence, since=now, session=self.session)
         except ValidationError as error:
             self.complain(f"device {device}: state {status!r}, {code[:40]!r}: {first_problem(error)}")
             return
-        if status in {"down", "degraded"}:
-            _log.warning("device %s is %s: %s: %s", device, status, code, evidence)
+        change = self.states.set(device, status, code, evidence, time.monotonic(), now)
+        if change is not None:
+            self._tell(change)
+
+    def settle(self) -> None:
+        """Tell the conditions that have lasted. Call it once a second."""
+        for change in self.states.settle(time.monotonic()):
+            self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        device, before, state = change
+        self.post(
+            device,
+            StateChanged(
+                status=state.status,
+                code=state.code,
+                evidence=state.evidence[:MAX_EVIDENCE],
+                since=state.since,
+                session=self.session,
+            ),
+        )
+        if state.status in {"down", "degraded"}:
+            _log.warning("device %s is %s: %s: %s", device, state.status, state.code, state.evidence)
         elif before is not None and before.status in {"down", "degraded"}:
             _log.info(
                 "device %s is %s again, it was %s (%s) for %s",
                 device,
-                status,
+                state.status,
                 before.status,
                 before.code,
-                now - before.since,
+                state.since - before.since,
             )
 
     def complain(self, problem: str) -> None:

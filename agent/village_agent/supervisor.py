@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-from datetime import UTC, datetime
 
 from village_agent.report import Hub, UnitReport
 from village_agent.roster import Roster, Unit
@@ -23,7 +22,8 @@ MISCONFIGURED_SECONDS = 300.0
 STEADY_SECONDS = 30.0
 #: A device of which nothing is heard for so long after its driver's start is called down.
 SILENT_SECONDS = 60.0
-_WATCH_SECONDS = 5.0
+#: Pace at which lasting conditions are told.
+_WATCH_SECONDS = 1.0
 
 
 class Supervisor:
@@ -33,6 +33,7 @@ class Supervisor:
         self._roster = roster
         self._hub = hub
         self._known_failures: dict[str, str] = {}
+        self._starting: dict[str, float] = {}
         self.restarts = 0
         self.last_beat = time.monotonic()
 
@@ -86,9 +87,11 @@ class Supervisor:
     async def _watch(self) -> None:
         while True:
             self.last_beat = time.monotonic()
-            now = datetime.now(UTC)
-            for device, state in self._hub.states:
-                if state.code == "starting" and (now - state.since).total_seconds() > SILENT_SECONDS:
+            self._hub.settle()
+            starting = [device for device, state in self._hub.states if state.code == "starting"]
+            self._starting = {device: self._starting.get(device, self.last_beat) for device in starting}
+            for device, since in self._starting.items():
+                if self.last_beat - since > SILENT_SECONDS:
                     self._hub.set_state(
                         device,
                         "down",

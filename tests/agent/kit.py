@@ -17,6 +17,7 @@ from village_agent.outbox_file import Lane
 from village_agent.report import Hub
 from village_agent.roster import Roster, Unit
 from village_agent.states import StateTable
+from village_agent.steadiness import Holds
 from village_drivers.abilities import Colour
 from village_drivers.kit import Device, Driver, DriverConfig, Report
 from village_wire.events import Event
@@ -145,7 +146,7 @@ async def site(folder: Path, *units: Unit) -> AsyncIterator[Site]:
     outbox = Outbox(folder / "outbox.db", 10_000_000, disk)
     writer = asyncio.create_task(outbox.run())
     try:
-        hub = Hub("box", SESSION, outbox, StateTable())
+        hub = Hub("box", SESSION, outbox, StateTable(Holds(worse=0, better=0)))
         yield Site(disk, outbox, hub, Roster({one.config.id: one for one in units}))
     finally:
         writer.cancel()
