@@ -11,6 +11,7 @@ from pathlib import Path
 
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
+from village_collector.arrivals import watch_arrivals
 from village_collector.broker import EmbeddedBroker
 from village_collector.broker_link import BrokerLink
 from village_collector.commands import CommandService
@@ -18,6 +19,7 @@ from village_collector.config import EMBEDDED, Settings, broker_address, read_se
 from village_collector.data_dir import load_collector_id, load_command_key, remove_addresses, write_addresses
 from village_collector.ingest import SUBSCRIPTIONS, Ingest
 from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
+from village_collector.retention import keep_events
 from village_collector.server import ApiServer, listen, url_of
 from village_collector.stores.control import ControlStore
 from village_collector.stores.sqlite import SqliteStore
@@ -35,9 +37,16 @@ KEEP_ALIVE_SECONDS = 30
 
 
 def control_store(settings: Settings) -> ControlStore:
-    """Return the configured store, not opened yet; raises `StoreUnavailable` if the URL is none."""
+    """Return the configured store, not opened yet.
+
+    Raises:
+        StoreUnavailable: the URL is none.
+        InvalidSettings: the file with the password can't be read.
+    """
+    file = settings.control.password_file
+    password = read_secret(file, "control.password_file") if file else None
     try:
-        return ControlStore(settings.control.url or f"sqlite:///{settings.collector.data_dir / 'control.db'}")
+        return ControlStore(settings.control.url or f"sqlite:///{settings.collector.data_dir / 'control.db'}", password)
     except ValueError as error:
         raise StoreUnavailable(f"control.url: {error}") from None
 
@@ -61,9 +70,9 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         InvalidSettings, BrokerFailed, ListenFailed, DataDirProblem, StoreUnavailable: it can't start.
     """
     folder = settings.collector.data_dir
-    key = await asyncio.to_thread(load_command_key, folder)
+    key = await asyncio.to_thread(load_command_key, folder, settings.collector.command_key_file)
     client_id = await asyncio.to_thread(load_collector_id, folder)
-    control = control_store(settings)
+    control = await asyncio.to_thread(control_store, settings)
     telemetry = await asyncio.to_thread(telemetry_store, settings)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(listen(settings.api.host, settings.api.port))
@@ -114,6 +123,11 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 group.create_task(clock.run(), name="time"),
                 group.create_task(_feed_watchdog(notifier, problems), name="watchdog"),
             ]
+            endless.append(
+                group.create_task(keep_events(control, settings.control.events_days), name="retention of events")
+            )
+            if control.shared:
+                endless.append(group.create_task(watch_arrivals(control, commands.results_arrived), name="arrivals"))
             if broker is not None:
                 endless.append(group.create_task(broker.watch(), name="broker"))
             if isinstance(telemetry, SqliteStore):

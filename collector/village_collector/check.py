@@ -70,7 +70,7 @@ async def _telemetry(settings: Settings) -> str:
 async def _control(settings: Settings) -> str:
     if not settings.control.url:
         return f"{settings.collector.data_dir / 'control.db'}"
-    store = control_store(settings)
+    store = await asyncio.to_thread(control_store, settings)
     try:
         await asyncio.to_thread(store.open)
     finally:

@@ -6,7 +6,7 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -34,6 +34,12 @@ class CollectorSection(_Section):
         default_factory=lambda: Path(os.environ.get("STATE_DIRECTORY") or "village-collector-data"),
         description="Folder of the collector's data and keys. 采集端数据和密钥所在的文件夹。",
         examples=["/var/lib/village-collector"],
+    )
+    command_key_file: Path | None = Field(
+        None,
+        description="Private key that signs commands, the same for several collectors: a copy of the first one's data_dir/command_key;"
+        " by default data_dir has its own. 签署命令的私钥；多个采集端须使用同一个（复制第一个采集端的 data_dir/command_key），默认用 data_dir 中自己的。",
+        examples=["/etc/village-edge/command-key"],
     )
 
 
@@ -135,9 +141,33 @@ class ControlSection(_Section):
     url: str = Field(
         "",
         description="SQLAlchemy URL of the control database; empty: SQLite in data_dir. 控制数据库的 SQLAlchemy URL；留空则用 data_dir 中的 SQLite。",
-        examples=["postgresql+psycopg:///village"],
+        examples=["postgresql://village@db.example.cn/village"],
         repr=False,
     )
+    password_file: Path | None = Field(
+        None,
+        description="File with the password of the control database. 存放控制数据库密码的文件。",
+        examples=["/etc/village-edge/control-password"],
+    )
+    events_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
+        365,
+        description="Events and commands that are older are deleted. 事件和命令的保留天数，更早的会被删除。",
+        examples=[365],
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.password or "password" in parse_qs(parts.query):
+            raise ValueError("the password has a file of its own (password_file), not a place in the URL")
+        return url
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.password_file is not None and not self.url.startswith("postgresql"):
+            raise ValueError("password_file needs the url of a PostgreSQL database")
+        return self
 
 
 class ApiSection(_Section):
@@ -196,14 +226,15 @@ def load_settings(path: Path | None, data_dir: Path | None = None) -> Settings:
     """
     folder = Path.cwd() if path is None else path.absolute().parent
     settings = Settings() if path is None else load_toml(path, Settings)
-    collector = (
-        CollectorSection(data_dir=data_dir.absolute()) if data_dir is not None else _placed(settings.collector, folder)
-    )
+    collector = _placed(settings.collector, folder)
+    if data_dir is not None:
+        collector = collector.model_copy(update={"data_dir": data_dir.absolute()})
     return settings.model_copy(
         update={
             "collector": collector,
             "broker": _placed(settings.broker, folder),
             "telemetry": _placed(settings.telemetry, folder),
+            "control": _placed(settings.control, folder),
         }
     )
 

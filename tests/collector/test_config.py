@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
+from village_collector.app import control_store
 from village_collector.config import Settings, broker_address, load_settings, read_secret
+from village_collector.data_dir import DataDirProblem, load_command_key
+from village_collector.ports import StoreUnavailable
 from village_wire.settings import InvalidSettings
 
 
@@ -54,6 +58,10 @@ def test_paths_count_from_the_file(tmp_path: Path) -> None:
         ('[broker]\nusername = "x"\n', "line 1: broker: the embedded broker takes neither"),
         ('[telemetry]\nstore = "influx"\nurl = "http://x"\n', "line 1: telemetry: "),
         ('[telemetry]\nstroe = "influx"\n', "line 2: telemetry.stroe: unknown key"),
+        ('[control]\nurl = "postgresql://u:secret@x/y"\n', "line 2: control.url: the password has a file of its own"),
+        ('[control]\nurl = "postgresql:///y?password=secret"\n', "line 2: control.url: the password has a file"),
+        ('[control]\npassword_file = "secret"\n', "line 1: control: password_file needs the url of a PostgreSQL"),
+        ("[control]\nevents_days = 0\n", "line 2: control.events_days: "),
         ("[telemetry]\nretention_days = 0\n", "line 2: telemetry.retention_days: "),
         ("[colector]\n", "line 1: colector: unknown key"),
     ],
@@ -64,6 +72,41 @@ def test_a_wrong_value_names_file_line_key_and_reason(tmp_path: Path, text: str,
         load_settings(path)
     assert str(refused.value).startswith(f"{path}, {said}")
     assert "secret" not in str(refused.value)
+
+
+def test_the_password_of_the_control_store_is_read_and_not_shown(tmp_path: Path) -> None:
+    path = _write(tmp_path, '[control]\nurl = "postgresql://u@127.0.0.1:1/db"\npassword_file = "p"\nevents_days = 30\n')
+    (tmp_path / "p").write_text("hunter2\n")
+    settings = load_settings(path)
+    assert settings.control.events_days == 30
+    store = control_store(settings)
+    assert store._database._url.password == "hunter2"
+    with pytest.raises(StoreUnavailable) as refused:
+        store.open()
+    assert "hunter2" not in f"{settings!r} {store._database} {refused.value}"
+    with pytest.raises(InvalidSettings, match=r"control\.password_file"):
+        control_store(
+            settings.model_copy(update={"control": settings.control.model_copy(update={"password_file": tmp_path})})
+        )
+
+
+def test_several_collectors_have_one_command_key(tmp_path: Path) -> None:
+    first, second = tmp_path / "1", tmp_path / "2"
+    for folder in (first, second):
+        folder.mkdir()
+    path = _write(tmp_path, '[collector]\ncommand_key_file = "shared-key"\n')
+    shared = load_settings(path, second).collector.command_key_file
+    assert shared == tmp_path / "shared-key"
+    with pytest.raises(DataDirProblem, match="copy command_key from the data_dir of the first collector"):
+        load_command_key(second, shared)
+    key = load_command_key(first)
+    shutil.copy(first / "command_key", shared)
+    assert load_command_key(second, shared).private_bytes_raw() == key.private_bytes_raw()
+    assert (second / "command_key.pub").read_text() == (first / "command_key.pub").read_text()
+    assert not (second / "command_key").exists()
+    shared.chmod(0o644)
+    with pytest.raises(DataDirProblem, match="others may read"):
+        load_command_key(second, shared)
 
 
 def test_secrets_come_from_files_that_hold_only_them(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_sample_agent_has_every_driver_and_loads(tmp_path: Path) -> None:
     assert {entry.config.driver for entry in settings.devices} == set(DRIVERS)
 
 
-@pytest.mark.parametrize("name", ["collector.toml", "collector-influx.toml"])
+@pytest.mark.parametrize("name", ["collector.toml", "collector-influx.toml", "collector-several.toml"])
 def test_the_sample_collectors_load(name: str, tmp_path: Path) -> None:
     text = (DEPLOY / "samples" / name).read_text()
     for secret in re.findall(r'"(/etc/village-edge/[\w-]+)"', text):

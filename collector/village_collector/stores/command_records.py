@@ -14,6 +14,9 @@ from village_collector.stores.merging import chunks
 from village_collector.stores.tables import agents, command_results, commands, devices
 from village_wire.areas import prefix
 
+#: A command to a whole county has ten thousand answers.
+_PURGED_AT_ONCE = 20
+
 
 class Receiver(NamedTuple):
     """A device that is to carry a command out."""
@@ -172,11 +175,14 @@ class CommandRecords:
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
-    def _purge_commands(self, connection: Connection, before: datetime) -> None:
-        old = connection.scalars(select(commands.c.id).where(commands.c.expires < before)).all()
+    def _purge_commands(self, connection: Connection, before: datetime) -> bool:
+        # Answers whether there may be more.
+        query = select(commands.c.id).where(commands.c.expires < before).limit(_PURGED_AT_ONCE)
+        old = connection.scalars(query).all()
         for part in chunks(old):
             connection.execute(delete(command_results).where(command_results.c.command.in_(part)))
             connection.execute(delete(commands).where(commands.c.id.in_(part)))
+        return len(old) >= _PURGED_AT_ONCE
 
 
 _PROGRESS = (commands.c.expires, commands.c.expected, commands.c.answered, commands.c.final, commands.c.revision)

@@ -21,7 +21,7 @@ from village_wire.presence import AgentStatus, Inventory
 MAX_DEAD_LETTERS = 10_000
 #: What is kept of a refused message, as `DeadLetter` promises.
 MAX_DEAD_CONTENT = 4096
-#: How long the states of a session are kept once the agent has another one.
+#: For so long after their receipt the states of a session are kept although the agent has another one.
 _STATES_KEPT = timedelta(hours=1)
 #: Deleting so many takes some milliseconds; ingest waits as long.
 _PURGED_AT_ONCE = 2000
@@ -77,16 +77,22 @@ class ControlStore(ControlReads, CommandRecords):
 
         Device states stay. An event that is delivered again after it was purged is stored again; states don't change by that.
         """
-        self._database.write(lambda connection: self._purge_commands(connection, before))
-        oldest = select(events.c.number).where(events.c.received < before).limit(_PURGED_AT_ONCE).scalar_subquery()
-        purged = 0
-        while True:
-            gone = self._database.write(
-                lambda connection: connection.execute(delete(events).where(events.c.number.in_(oldest))).rowcount
-            )
+        purged, more = 0, True
+        while more:
+            gone, more = self.purge_slice(before)
             purged += gone
-            if gone < _PURGED_AT_ONCE:
-                return purged
+        return purged
+
+    def purge_slice(self, before: datetime) -> tuple[int, bool]:
+        """A part of `purge_events` that takes some milliseconds; return the number of events, and whether there may be more."""
+        oldest = select(events.c.number).where(events.c.received < before).limit(_PURGED_AT_ONCE).scalar_subquery()
+
+        def work(connection: Connection) -> tuple[int, bool]:
+            more = self._purge_commands(connection, before)
+            gone = connection.execute(delete(events).where(events.c.number.in_(oldest))).rowcount
+            return gone, more or gone >= _PURGED_AT_ONCE
+
+        return self._database.write(work)
 
 
 def _store_events(connection: Connection, batches: Sequence[ReceivedEvents]) -> None:

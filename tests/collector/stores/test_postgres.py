@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -11,13 +12,17 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from sqlalchemy import insert, select, text
 
-from tests.collector.kit import add_site, at, batch, event, result, state
+from tests.agent.kit import running
+from tests.collector.kit import Outbox, add_site, at, batch, event, result, state
 from tests.peers.postgres import PASSWORD, USER, PostgresServer, postgres_server
+from village_collector.arrivals import watch_arrivals
+from village_collector.commands import CommandService
 from village_collector.ports import StoreUnavailable
 from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import EventFilter
 from village_collector.stores.database import Database
 from village_collector.stores.tables import command_results, events
+from village_wire.commands import Target, Unlock
 from village_wire.events import ButtonPressed
 
 ALL = EventFilter()
@@ -90,6 +95,23 @@ def test_following_misses_nothing_that_another_collector_commits_later(postgres:
             writer.join()
         followed = fast.events_after(cursor, ALL, 10).events
         assert [one.data["action"] for one in followed] == ["slow", "fast"]
+
+
+async def test_who_waits_here_learns_what_came_there(postgres: PostgresServer) -> None:
+    with two_stores(postgres.make_database()) as (here, there):
+        add_site(here)
+        outbox = Outbox()
+        service = CommandService(here, outbox.key, outbox.publish)
+        command = await service.issue(Target(agent="gate-1", device="reader"), Unlock(), "li", 30)
+        async with running(watch_arrivals(here, service.results_arrived)), asyncio.timeout(5):
+            waiting = asyncio.create_task(service.wait(command, 0, 20))
+            await asyncio.sleep(0.5)
+            assert not waiting.done()
+            happened = result(command, "done", "reader")
+            await asyncio.to_thread(there.store_events, [batch("gate-1", happened)])
+            report = await waiting
+        assert report is not None
+        assert report.state == "done"
 
 
 def _store(store: ControlStore, connection: object, action: str) -> None:
