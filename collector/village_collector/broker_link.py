@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from village_collector.health import Doubt
+from village_collector.health_model import Doubt
 from village_collector.ports import Problem
 from village_wire.session import Session
 

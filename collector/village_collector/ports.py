@@ -108,7 +108,7 @@ class ControlSink(Protocol):
         """Store events, once per event id, and update device states and command results, in one transaction."""
 
     def store_status(self, agent: str, status: AgentStatus, received: datetime) -> None:
-        """Keep an agent's status. An offline status (a will) of a session that is not the current one is ignored."""
+        """Keep an agent's status; one of a connection that is over, such as a late will, changes nothing."""
 
     def store_inventory(self, inventory: Inventory, received: datetime) -> None:
         """Keep an agent's inventory; devices that are no longer in it are marked as removed."""

@@ -26,6 +26,8 @@ def row(
         "since": "2026-11-24T00:30:00Z",
         "last_seen": "2026-11-24T02:35:00Z",
         "advice": NO_ADVICE if status == "ok" else ADVICE_NO_ANSWER,
+        "buffer": None,
+        "lost": [],
         **more,
     }
 

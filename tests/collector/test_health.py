@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.collector.kit import OTHER, SESSION, T0, VILLAGE, at, batch, entry, inventory, state, status
-from village_collector.health import AgentRecord, DeviceRecord, Doubt, collector_health, evaluate, summarise
+from village_collector.health import collector_health, evaluate, summarise
+from village_collector.health_model import AgentRecord, DeviceRecord, Doubt
 from village_collector.ports import Problem
 from village_collector.stores.control import ControlStore
 from village_wire.states import ADVICE, Status
@@ -52,6 +53,8 @@ def test_a_device_tells_its_own_state() -> None:
         "since": "2026-11-24T08:00:02.000000Z",
         "last_seen": "2026-11-24T08:00:00.000000Z",
         "advice": {"en": ADVICE["no_answer"][0], "zh": ADVICE["no_answer"][1]},
+        "buffer": None,
+        "lost": [],
     }
     assert (rows[1]["device"], rows[1]["kind"], rows[1]["status"], rows[1]["code"]) == ("", "agent", "ok", "works")
 

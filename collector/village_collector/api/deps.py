@@ -10,7 +10,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from village_collector.commands import CommandService
-from village_collector.health import Doubt
+from village_collector.health_model import Doubt
 from village_collector.ports import Problem, TelemetryStore
 from village_collector.snapshots import PendingUploads
 from village_collector.stores.control import ControlStore

@@ -14,7 +14,8 @@ from village_collector.api.common import AgentPath, AgentQuery, AreaQuery, Devic
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.events import EventDocument, event_document
 from village_collector.api.problems import Problem
-from village_collector.health import HealthRow, evaluate
+from village_collector.health import evaluate
+from village_collector.health_model import HealthRow
 from village_collector.ports import Field, StoreUnavailable
 from village_collector.stores.control_reads import Details, EventFilter
 from village_wire.clocks import format_time

@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 from village_collector.api.common import AgentQuery, AreaQuery, answer
 from village_collector.api.deps import Provided
-from village_collector.health import CollectorHealth, HealthRow, collector_health, evaluate, summarise
+from village_collector.health import collector_health, evaluate, summarise
+from village_collector.health_model import CollectorHealth, HealthRow
 from village_wire.clocks import format_time
 from village_wire.states import Status
 

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
 
-from village_collector.health import Advice
+from village_collector.health_model import Advice
 from village_collector.ports import StoreUnavailable
 
 _log = logging.getLogger(__name__)

@@ -8,10 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
+from village_collector.links import Known, judge
 from village_collector.ports import DeadLetter, ReceivedEvents
 from village_collector.stores.command_records import CommandRecords
 from village_collector.stores.control_reads import ControlReads
 from village_collector.stores.database import Database
+from village_collector.stores.ledger_records import merge_ledger
+from village_collector.stores.link_records import note_connection, note_link_loss, read_link
 from village_collector.stores.merging import chunks, merge_results, merge_states
 from village_collector.stores.tables import agents, dead_letters, devices, events, states
 from village_wire.events import Event
@@ -55,7 +58,7 @@ class ControlStore(ControlReads, CommandRecords):
         self._database.write(lambda connection: _store_events(connection, batches))
 
     def store_status(self, agent: str, status: AgentStatus, received: datetime) -> None:
-        """Keep an agent's status. An offline status (a will) of a session that is not the current one is ignored."""
+        """Keep an agent's status; one of a connection that is over, such as a late will, changes nothing (see `links`)."""
         self._database.write(lambda connection: _store_status(connection, agent, status, received))
 
     def store_inventory(self, inventory: Inventory, received: datetime) -> None:
@@ -132,15 +135,22 @@ def _store_events(connection: Connection, batches: Sequence[ReceivedEvents]) -> 
     news = [(batch.agent, event) for batch, event in offered.values()]
     merge_states(connection, news)
     merge_results(connection, news)
+    merge_ledger(connection, [(batch.agent, event, batch.received) for batch, event in offered.values()])
 
 
 def _store_status(connection: Connection, agent: str, status: AgentStatus, received: datetime) -> None:
-    known = connection.execute(select(agents.c.online, agents.c.session).where(agents.c.agent == agent)).one_or_none()
+    known = read_link(connection, agent)
     if known is None:
         connection.execute(insert(agents).values(agent=agent))
-    elif not status.online and known.session not in {None, status.session}:
+        known = Known()
+    verdict = judge(known, status)
+    if not status.online and (verdict == "new" or (verdict == "stale" and status.session in known.connections)):
+        note_link_loss(connection, agent, status, received)
+    if verdict == "stale":
         return
-    elif (known.online, known.session) == (status.online, status.session):
+    if status.session not in known.connections or known.connections[status.session] != status.connection:
+        note_connection(connection, agent, status)
+    if verdict == "same":
         # Delivered again, as a retained message is at every connection: the condition began earlier.
         connection.execute(update(agents).where(agents.c.agent == agent).values(version=status.version))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,10 +10,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, and_, func, select
 
-from village_collector.health import AgentRecord, DeviceRecord
+from village_collector.health_model import AgentRecord, DeviceRecord, Lost
 from village_collector.ports import DeadLetter
 from village_collector.stores.database import Database
-from village_collector.stores.tables import agents, dead_letters, devices, events, states
+from village_collector.stores.tables import agents, dead_letters, devices, events, ledger, link_losses, states
 from village_wire.areas import prefix
 
 
@@ -93,7 +94,18 @@ class ControlReads:
         with self._database.read() as connection:
             found = connection.execute(_within(agent_query, area, agent)).all()
             found_devices = connection.execute(_within(device_query, area, agent)).all()
-        return [AgentRecord._make(row) for row in found], [DeviceRecord._make(row) for row in found_devices]
+            losses = connection.execute(_within(_LINK_LOSSES, area, agent)).all()
+            entries = connection.execute(_within(_LEDGER, area, agent)).all()
+        lost_links: defaultdict[str, list[datetime]] = defaultdict(list)
+        for row in losses:
+            lost_links[row.agent].append(row.received)
+        lost_data: defaultdict[str, list[Lost]] = defaultdict(list)
+        for name, *entry in entries:
+            lost_data[name].append(Lost(*entry))
+        records = [
+            AgentRecord._make((*row, lost_links.get(row.agent, ()), lost_data.get(row.agent, ()))) for row in found
+        ]
+        return records, [DeviceRecord._make(row) for row in found_devices]
 
     def details(self, area: str | None = None, agent: str | None = None) -> dict[tuple[str, str], Details]:
         """Abilities and firmware by (agent, device)."""
@@ -176,6 +188,20 @@ _AGENT_COLUMNS = (
     agents.c.version,
     agents.c.status_received,
     agents.c.last_seen,
+)
+_LINK_LOSSES = select(link_losses.c.agent, link_losses.c.received).join(agents, agents.c.agent == link_losses.c.agent)
+_LEDGER = (
+    select(
+        ledger.c.agent,
+        ledger.c.item_class,
+        ledger.c.reason,
+        ledger.c.count,
+        ledger.c.first,
+        ledger.c.last,
+        ledger.c.received,
+    )
+    .join(agents, agents.c.agent == ledger.c.agent)
+    .order_by(ledger.c.received.desc(), ledger.c.item_class, ledger.c.reason)
 )
 _STATE_COLUMNS = (states.c.status, states.c.code, states.c.evidence, states.c.since)
 _EVENT_COLUMNS = (

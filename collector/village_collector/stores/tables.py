@@ -6,7 +6,19 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Dialect, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
@@ -80,6 +92,42 @@ agents = Table(
     Column("last_seen", Time),
 )
 Index("agents_by_area", agents.c.area)
+
+#: The sessions that an agent had, in the order in which they were first heard of, each with its greatest connection number.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("number", _RowId, primary_key=True, autoincrement=True),
+    Column("agent", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("connection", Integer),
+    UniqueConstraint("agent", "session"),
+)
+
+#: Connections that ended lately. `connection` is 0 where the agent does not count them.
+link_losses = Table(
+    "link_losses",
+    metadata,
+    Column("agent", Text, primary_key=True),
+    Column("session", Text, primary_key=True),
+    Column("connection", Integer, primary_key=True),
+    Column("received", Time, nullable=False),
+)
+
+#: What agents had to throw away: totals by class and reason. `received` is when the entry last grew.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("agent", Text, primary_key=True),
+    Column("item_class", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("first", Time, nullable=False),
+    Column("last", Time, nullable=False),
+    Column("received", Time, nullable=False),
+    Column("time", Time, nullable=False),
+    Column("event", Text, nullable=False),
+)
 
 #: `abilities` are words with a space before and after each, so that one can be searched for.
 devices = Table(

@@ -24,7 +24,7 @@ async def test_health(collector: Collector, client: httpx.AsyncClient) -> None:
         ("reader", "down", "外壳打开"),
         ("speaker", "unknown", "no state since the agent's last start"),
         ("", "ok", "connected since 2026-11-24T08:00:00.000000Z"),
-        ("camera", "ok", ""),
+        ("camera", "ok", "the agent reports ok"),
     ]
 
 
