@@ -72,6 +72,7 @@ class Agent:
         self._agent = settings.agent.id
         self._since = datetime.now(UTC)
         self.session_id = uuid4().hex
+        self._connection = 0
         self._disk = DiskThread()
         self._outbox = Outbox(settings.state_dir / "outbox.db", settings.outbox.max_bytes, self._disk)
         holds = Holds(settings.agent.fault_seconds, settings.agent.recovery_seconds)
@@ -84,7 +85,7 @@ class Agent:
         )
         self._session = Session(
             SessionSettings(
-                settings.address, f"agent-{self._agent}", self._status(online=False), expiry=SESSION_EXPIRY_SECONDS
+                settings.address, f"agent-{self._agent}", self._next_will, expiry=SESSION_EXPIRY_SECONDS
             ),
             [Subscription(topic, retained=False) for topic in agent_subscriptions(self._agent, settings.agent.area)],
             self._on_message,
@@ -178,8 +179,14 @@ class Agent:
                 # The next connection announces it.
                 _log.debug("inventory not published: %s", error)
 
+    def _next_will(self) -> Publication:
+        # A will that arrives after the next connection's greeting must be known as an earlier one's.
+        self._connection += 1
+        return self._status(online=False)
+
     def _status(self, *, online: bool) -> Publication:
-        status = AgentStatus(online=online, session=self.session_id, version=__version__, since=self._since)
+        number = max(1, self._connection)
+        status = AgentStatus(online=online, connection=number, session=self.session_id, version=__version__, since=self._since)
         return Publication(str(AgentTopic(self._agent, "status")), encode_message(status), retain=True)
 
     def _inventory(self) -> Publication:

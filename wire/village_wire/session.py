@@ -120,11 +120,14 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How this program appears at the broker. `expiry` is the session expiry interval in seconds; 0 keeps no session."""
+    """How this program appears at the broker. `expiry` is the session expiry interval in seconds; 0 keeps no session.
+
+    `will` is the last will, or is called for one at each connection.
+    """
 
     address: BrokerAddress
     client_id: str
-    will: Publication | None = None
+    will: Publication | Callable[[], Publication] | None = None
     keep_alive: int = 60
     expiry: int = 0
 
@@ -216,7 +219,7 @@ async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
         identifier=settings.client_id,
         queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda **_: waiting),
         protocol=aiomqtt.ProtocolVersion.V5,
-        will=_will(settings.will),
+        will=_will(settings.will() if callable(settings.will) else settings.will),
         timeout=ANSWER_SECONDS,
         keepalive=settings.keep_alive,
         clean_start=settings.expiry == 0,
