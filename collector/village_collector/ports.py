@@ -69,6 +69,13 @@ class TelemetryStore(Protocol):
     async def fields(self, agent: str, device: str) -> Sequence[Field]:
         """All fields of a device, by kind and name; raises `StoreUnavailable`."""
 
+    async def latest(self, kind: str, device: str) -> Mapping[str, Sequence[Field]]:
+        """The latest sample of each field of one kind and device id, by agent, for those who reported lately.
+
+        Raises:
+            StoreUnavailable: it can't be read now.
+        """
+
     async def history(
         self, agent: str, device: str, kind: str, field: str, start: datetime, end: datetime, limit: int
     ) -> Sequence[Sample]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -124,6 +124,12 @@ class MemoryTelemetry:
             raise StoreUnavailable(self.broken)
         found = sorted((key, samples) for key, samples in self.samples.items() if key[:2] == (agent, device))
         return [Field(kind, name, samples[-1]) for (_, _, kind, name), samples in found]
+
+    async def latest(self, kind: str, device: str) -> Mapping[str, Sequence[Field]]:
+        agents = {key[0] for key in self.samples if key[1:3] == (device, kind)}
+        return {
+            agent: [found for found in await self.fields(agent, device) if found.kind == kind] for agent in agents
+        }
 
     async def history(
         self, agent: str, device: str, kind: str, field: str, start: datetime, end: datetime, limit: int

@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -110,6 +110,21 @@ class InfluxStore:
             if key[1] in KINDS.get(key[0], {}) and (key not in found or found[key].time < sample.time):
                 found[key] = sample
         return [Field(kind, name, sample) for (kind, name), sample in sorted(found.items())]
+
+    async def latest(self, kind: str, device: str) -> Mapping[str, Sequence[Field]]:
+        """The latest samples of one kind by agent in the last week; see `ports.TelemetryStore`."""
+        if kind not in KINDS or not _DEVICE.fullmatch(device):
+            return {}
+        records = await self._query(
+            f'range(start: -7d) |> filter(fn: (r) => r._measurement == "{kind}" and r.device == "{device}") |> last()'
+        )
+        found: dict[str, dict[str, Sample]] = {}
+        for record in records:
+            name, sample = str(record["_field"]), _sample(record)
+            mine = found.setdefault(str(record["agent"]), {})
+            if name in KINDS[kind] and (name not in mine or mine[name].time < sample.time):
+                mine[name] = sample
+        return {agent: [Field(kind, name, mine[name]) for name in sorted(mine)] for agent, mine in found.items()}
 
     async def history(
         self, agent: str, device: str, kind: str, field: str, start: datetime, end: datetime, limit: int

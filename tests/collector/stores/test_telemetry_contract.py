@@ -81,6 +81,26 @@ async def test_gives_back_what_was_written(store: TelemetryStore, agent: str) ->
     assert types == [int, float, bool, float]
 
 
+async def test_the_latest_of_one_kind_by_agent(store: TelemetryStore, agent: str) -> None:
+    device = f"own-{agent}"
+    lines = [
+        _line(name, fields, after, device=place, kind="agent")
+        for name, fields, after, place in (
+            (f"{agent}x", {"outbox_hours": 3.0, "lost": 0}, -10, device),
+            (f"{agent}x", {"outbox_hours": 2.0}, -5, device),
+            (f"{agent}y", {"outbox_hours": 1.0}, -20, device),
+            (f"{agent}y", {"outbox_hours": 9.0}, -1, "other"),
+        )
+    ]
+    assert list(await store.write(b"\n".join(lines))) == []
+    assert {name: list(found) for name, found in (await store.latest("agent", device)).items()} == {
+        f"{agent}x": [Field("agent", "lost", Sample(_at(-10), 0)), Field("agent", "outbox_hours", Sample(_at(-5), 2.0))],
+        f"{agent}y": [Field("agent", "outbox_hours", Sample(_at(-20), 1.0))],
+    }
+    assert await store.latest("nonsense", device) == {}
+    assert await store.latest("agent", "nobody") == {}
+
+
 async def test_the_span_is_half_open_and_unknown_things_are_empty(store: TelemetryStore, agent: str) -> None:
     await store.write(b"\n".join(_line(agent, {"value": float(n)}, n) for n in range(-3, 1)) + b"\n")
     found = await store.history(agent, "d", "sensor", "value", _at(-3), _at(0), 10)
