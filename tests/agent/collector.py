@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,7 +17,9 @@ from village_wire.events import CommandResult, Event, decode_events
 from village_wire.points import inflate
 from village_wire.presence import Ack, AgentStatus, Inventory, RefusedBatch, decode_message, encode_message
 from village_wire.session import BrokerAddress, Publication, Received, Session, SessionSettings, Subscription
+from village_wire.time_answer import TimeAnswer, read_time_request, sign_time_answer
 
+CHANNELS = ("status", "inventory", "telemetry", "event", "time")
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 
@@ -42,9 +45,18 @@ class Collector:
     stored: dict[str, Received] = field(default_factory=dict)
     statuses: list[AgentStatus] = field(default_factory=list)
     inventories: list[Inventory] = field(default_factory=list)
-    acks: asyncio.Queue[tuple[str, Ack]] = field(default_factory=asyncio.Queue)
+    #: Messages that are still to be sent: topic and payload.
+    answers: asyncio.Queue[tuple[str, bytes]] = field(default_factory=asyncio.Queue)
+    #: What the collector says that the time is; None gives no answer.
+    time: Callable[[], datetime] | None = lambda: datetime.now(UTC)
 
     def on_message(self, message: Received) -> None:
+        if message.topic.endswith("/time"):
+            if self.time is not None:
+                agent = message.topic.split("/")[3]
+                answer = TimeAnswer(agent=agent, nonce=read_time_request(message.payload).nonce, time=self.time())
+                self.answers.put_nowait((message.topic.replace("/time", "/clock"), sign_time_answer(answer, KEY)))
+            return
         if message.topic.endswith("/status"):
             self.statuses.append(decode_message(AgentStatus, message.payload))
             return
@@ -58,15 +70,15 @@ class Collector:
             if batch in ack.stored:
                 earlier = self.stored.setdefault(batch, message)
                 assert earlier.payload == message.payload, "a batch changed between two sends"
-            self.acks.put_nowait((message.response_topic, ack))
+            self.answers.put_nowait((message.response_topic, encode_message(ack)))
 
     async def run(self) -> None:
         assert self.session is not None
         async with asyncio.TaskGroup() as group:
             group.create_task(self.session.run(self._nothing), name="collector session")
             while True:
-                topic, ack = await self.acks.get()
-                await self.session.publish(Publication(topic, encode_message(ack)))
+                topic, payload = await self.answers.get()
+                await self.session.publish(Publication(topic, payload))
 
     async def _nothing(self) -> None:
         return
@@ -106,7 +118,7 @@ class Collector:
 async def collector(url: str) -> AsyncIterator[Collector]:
     """A connected collector."""
     made = Collector()
-    topics = [Subscription(f"village/1/agent/+/{channel}") for channel in ("status", "inventory", "telemetry", "event")]
+    topics = [Subscription(f"village/1/agent/+/{channel}") for channel in CHANNELS]
     made.session = Session(SessionSettings(BrokerAddress(url), "collector"), topics, made.on_message)
     task = asyncio.create_task(made.run(), name="collector")
     try:
