@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,27 @@ _MAX_LINE = 64 * 1024
 
 
 class Program:
-    """One program. Lines of JSON that it prints are kept in `reports`; the rest goes to its log."""
+    """One program. Lines of JSON that it prints are kept in `reports` and handed to `told`; the rest goes to its log.
 
-    def __init__(self, name: str, arguments: Sequence[str], log_folder: Path) -> None:
+    `launcher` stands before the arguments, by default the Python that runs them as a module; `environment` is added to ours.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log_folder: Path,
+        *,
+        launcher: Sequence[str] = (sys.executable, "-m"),
+        environment: Mapping[str, str] | None = None,
+        told: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self.name = name
         self.reports: list[dict[str, Any]] = []
         self.log = log_folder / f"{name}.log"
-        self._arguments = arguments
+        self._command = (*launcher, *arguments)
+        self._environment = dict(environment or {})
+        self._told = told
         self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -44,15 +58,13 @@ class Program:
         """Start it, in a process group of its own so that Ctrl-C reaches only the demo, which then stops all in order."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                *self._arguments,
+                *self._command,
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=log,
                 start_new_session=True,
                 limit=_MAX_LINE,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self._environment},
             )
         self._reading = asyncio.create_task(self._read(self._process), name=f"read {self.name}")
 
@@ -109,6 +121,8 @@ class Program:
                 report = None
             if isinstance(report, dict):
                 self.reports.append(report)
+                if self._told is not None:
+                    self._told(report)
                 self._changed.set()
             with self.log.open("ab") as log:
                 log.write(line)

@@ -131,7 +131,7 @@ class Village:
         return self._program(f"agent-{name}", "village_agent.cli", "run", "--config", self._path(f"{name}.toml"))
 
     def _write_collector_config(self) -> None:
-        _write(
+        write_toml(
             self.folder / "collector.toml",
             ("collector", {"data_dir": self._path("collector")}),
             ("broker", {"url": "embedded", "port": self._broker_port}),
@@ -143,7 +143,7 @@ class Village:
         scbk.touch(mode=0o600)
         scbk.write_text(self._scbk)
         collector = ("collector", {"broker": f"mqtt://127.0.0.1:{self._broker_port}", "command_key": command_key})
-        _write(
+        write_toml(
             self.folder / "lin.toml",
             ("agent", {"id": "lin", "area": LIN, "state_dir": self._path("lin")}),
             collector,
@@ -167,7 +167,7 @@ class Village:
             ),
             ("[doors]", {"reader": "gate", "lock": "gate", "cards": [f"26:{GOOD_CARD}"], "unlock_seconds": 3}),
         )
-        _write(
+        write_toml(
             self.folder / "shan.toml",
             ("agent", {"id": "shan", "area": SHAN, "state_dir": self._path("shan")}),
             collector,
@@ -189,7 +189,8 @@ def free_port() -> int:
         return port
 
 
-def _write(path: Path, *tables: tuple[str, dict[str, Any]]) -> None:
+def write_toml(path: Path, *tables: tuple[str, dict[str, Any]]) -> None:
+    """Write a configuration: names of tables (`[name]` for one of several) with their values."""
     # A JSON text, number or list of them is the same in TOML.
     text = "".join(
         f"[{name}]\n"
