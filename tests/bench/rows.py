@@ -66,4 +66,34 @@ ROWS: Mapping[str, Row] = {
             Target("health.seconds", 0.5, "seconds for `health` over 1,000 agents x 10 devices"),
         ),
     ),
+    "agents": Row(
+        "agents",
+        "run",
+        "Thousands of agents on real connections: idle, and back together after a power cut with an hour of work each",
+        (
+            Target("10000.stored.missing", 0, "values and events missing after 10,000 agents came back"),
+            Target("1000.stored.missing", 0, "values and events missing after 1,000 agents came back"),
+        ),
+    ),
+    "fanout": Row(
+        "fanout",
+        "run",
+        "One command to an area of 10,000 agents, beside a bare publisher at the same broker",
+        (Target("ratio", 1.5, "time until the last agent has it, in raw fan-outs"),),
+    ),
+    "agent": Row(
+        "agent_footprint",
+        "run",
+        "The agent with two readers, two loudspeakers and two cameras, beside an idle Telegraf",
+        (
+            Target("agent.rss_mb", 50, "memory of the agent in MB"),
+            Target("agent.cpu_percent", 2, "CPU of the agent, idle, in % of a core"),
+        ),
+    ),
+    "traffic": Row(
+        "traffic",
+        "run",
+        "Bytes on the wire of that agent, idle at default settings, scaled to a month",
+        (Target("month.ip_mb", 10, "MB a month, IP and TCP headers included"),),
+    ),
 }
