@@ -13,24 +13,38 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import Client
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from village_wire.backoff import full_jitter
+from village_wire.incoming import MAX_PACKET_BYTES, Inbox, PacketSocket, Received
+
+__all__ = [
+    "BrokerAddress",
+    "Connection",
+    "NotAuthorised",
+    "Publication",
+    "Received",
+    "Session",
+    "SessionError",
+    "SessionSettings",
+    "Subscription",
+    "connect",
+]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-#: Messages that wait for the program; beyond it new ones are dropped, and whoever sent them sends again (end-to-end acks).
-MAX_WAITING = 10_000
 #: Answers of the broker take less than this on any working link; a longer wait means that the link is gone.
 ANSWER_SECONDS = 15.0
 #: MQTT 5, section 3.2.2.2: bad user name or password, not authorized, banned.
@@ -84,18 +98,6 @@ class BrokerAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """One message as it came in."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    content_type: str = ""
-    response_topic: str = ""
-    correlation: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
 class Publication:
     """One message to send. `expiry` is MQTT 5's message expiry interval in seconds."""
 
@@ -135,9 +137,10 @@ class SessionSettings:
 class Connection:
     """One live connection; made by `connect`."""
 
-    def __init__(self, client: aiomqtt.Client, waiting: asyncio.Queue[aiomqtt.Message]) -> None:
+    def __init__(self, client: aiomqtt.Client, inbox: Inbox) -> None:
         self._client = client
-        self._waiting = waiting
+        self._inbox = inbox
+        self._problem = "closed"
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
@@ -168,20 +171,38 @@ class Connection:
 
     async def messages(self) -> AsyncIterator[Received]:
         """Messages as they come; raises `SessionError` when the connection ends."""
+        while True:
+            while (message := self._inbox.pop()) is not None:
+                yield message
+            if self._lost.done():
+                raise self._ended()
+            await self._inbox.changed.wait()
+            self._inbox.changed.clear()
+
+    async def deliver(self, on_message: Callable[[Received], None]) -> None:
+        """Give each message to `on_message`, which must neither block nor raise; raises `SessionError` when the connection ends."""
+        self._inbox.give_to(on_message)
+        await asyncio.wait([self._lost])
+        raise self._ended()
+
+    async def watch(self) -> None:
+        """Wait for the end of the connection and tell all who wait for an answer or a message: there will be none."""
         try:
-            async for message in self._client.messages:
-                yield _received(message)
-                # The iterator makes a task for each message; what already waits needs none.
-                while not self._waiting.empty():
-                    yield _received(self._waiting.get_nowait())
+            # Messages never come this way, see `_Client`.
+            await anext(self._client.messages)
         except aiomqtt.MqttError as error:
+            self._problem = str(error.__cause__ or error)
+        finally:
             self.close_waits()
-            raise SessionError(f"the connection ended: {error.__cause__ or error}") from None
 
     def close_waits(self) -> None:
-        """Wake all who wait for an answer of the broker: there will be none."""
+        """Wake all who wait."""
         if not self._lost.done():
             self._lost.set_result(None)
+        self._inbox.changed.set()
+
+    def _ended(self) -> SessionError:
+        return SessionError(f"the connection ended: {self._problem}")
 
     async def _answer(self, call: Awaitable[_T]) -> _T:
         # aiomqtt wakes nobody who waits for an answer when the connection ends.
@@ -198,6 +219,22 @@ class Connection:
             task.cancel()
 
 
+class _Client(aiomqtt.Client):
+    """Messages go from the socket to an inbox; everything else is aiomqtt's and paho's."""
+
+    def __init__(self, inbox: Inbox, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._inbox = inbox
+        # Then `ack` is ours to call.
+        self._client.manual_ack_set(True)
+
+    def _on_socket_open(self, client: Client, userdata: Any, sock: Any) -> None:
+        reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1))
+        # paho has no setter; it hands the socket to this callback before it first uses it.
+        client._sock = reader  # noqa: SLF001
+        super()._on_socket_open(client, userdata, reader)
+
+
 @asynccontextmanager
 async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
     """Open one connection.
@@ -206,18 +243,19 @@ async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
         NotAuthorised: the broker refuses the credentials.
         SessionError: the broker can't be reached or refuses for another reason.
     """
-    waiting: asyncio.Queue[aiomqtt.Message] = asyncio.Queue(MAX_WAITING)
+    inbox = Inbox()
     address = settings.address
     properties = _properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = settings.expiry
-    client = aiomqtt.Client(
+    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    client = _Client(
+        inbox,
         address.host,
         address.port,
         username=address.username,
         password=address.password,
         logger=logging.getLogger(f"{__name__}.mqtt"),
         identifier=settings.client_id,
-        queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda **_: waiting),
         protocol=aiomqtt.ProtocolVersion.V5,
         will=_will(settings.will() if callable(settings.will) else settings.will),
         timeout=ANSWER_SECONDS,
@@ -241,11 +279,13 @@ async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
         if not entered:
             # aiomqtt leaves the socket and a task behind when a broker accepts the connection and never answers.
             client._client.disconnect()  # noqa: SLF001
-    connection = Connection(client, waiting)
+    connection = Connection(client, inbox)
+    watching = asyncio.create_task(connection.watch(), name=f"link to {address.host}")
     try:
         yield connection
     finally:
-        connection.close_waits()
+        watching.cancel()
+        await asyncio.wait([watching])
         try:
             await client.__aexit__(None, None, None)
         except aiomqtt.MqttError as error:
@@ -299,7 +339,7 @@ class Session:
                     self.last_problem, attempt = "", 0
                     async with asyncio.TaskGroup() as group:
                         announcing = group.create_task(_announce(on_connected), name="announce")
-                        await self._listen(connection)
+                        await connection.deliver(self._on_message)
                         announcing.cancel()
             except* SessionError as errors:
                 problem = errors.exceptions[0]
@@ -315,10 +355,6 @@ class Session:
             await asyncio.sleep(full_jitter(attempt, random.random(), cap=60.0, at_cap=fatal))
             attempt += 1
 
-    async def _listen(self, connection: Connection) -> None:
-        async for message in connection.messages():
-            self._on_message(message)
-
     async def _set(self, connection: Connection | None) -> None:
         self._connection = connection
         async with self._changed:
@@ -327,18 +363,6 @@ class Session:
 
 async def _announce(on_connected: Callable[[], Awaitable[None]]) -> None:
     await on_connected()
-
-
-def _received(message: aiomqtt.Message) -> Received:
-    properties = message.properties
-    return Received(
-        str(message.topic),
-        bytes(message.payload),
-        bool(message.retain),
-        getattr(properties, "ContentType", ""),
-        getattr(properties, "ResponseTopic", ""),
-        getattr(properties, "CorrelationData", b""),
-    )
 
 
 def _properties(packet_type: int) -> Properties:
