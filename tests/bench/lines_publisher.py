@@ -1,7 +1,8 @@
 """A fast publisher of telemetry, a process of its own: `python -m tests.bench.lines_publisher`.
 
 It obeys one JSON object per line on stdin. `{"port", "messages", "lines", "first_ns", "acks"}` makes it prepare that many QoS 1 messages of
-100 agents and answer `ready`; an empty line makes it send them, with a window, and answer with what came back. `lines` is that of a message.
+100 agents and answer `ready`; an empty line makes it send them and answer with what came back. With `acks` the window is that of the agents. `lines` is that
+of a message.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import select
 import socket
-import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -21,8 +21,10 @@ from village_wire.points import CONTENT_LINES
 
 AGENTS = 100
 DEVICES = 10
-#: Messages that the broker has not acknowledged yet.
+#: Messages that the broker has not taken yet.
 WINDOW = 500
+#: Messages that the collector has not answered, as with agents that have eight batches under way each.
+ACK_WINDOW = 8 * AGENTS
 _CHUNK = 50
 _STEP_NS = 1_000_000
 #: The broker or the consumer is stuck if nothing at all comes for so long.
@@ -79,7 +81,7 @@ class Publisher:
         self._socket.setblocking(False)
         waiting = memoryview(b"")
         while self._count.taken < len(packets) or (acks and self._answered < len(packets)):
-            if not waiting and sent < len(packets) and sent - self._count.taken <= WINDOW - _CHUNK:
+            if not waiting and sent < len(packets) and sent <= self._may_send(acks=acks) - _CHUNK:
                 waiting = memoryview(b"".join(packets[sent : sent + _CHUNK]))
                 sent = min(sent + _CHUNK, len(packets))
             readable, writable, _ = select.select(
@@ -105,6 +107,10 @@ class Publisher:
     def close(self) -> None:
         """Leave the broker."""
         self._socket.close()
+
+    def _may_send(self, *, acks: bool) -> int:
+        taken = self._count.taken + WINDOW
+        return min(taken, self._answered + ACK_WINDOW) if acks else taken
 
     @property
     def _answered(self) -> int:
