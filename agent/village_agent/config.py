@@ -46,6 +46,11 @@ class AgentTable(_Table):
         description="Folder for the outbox and the command table. 存放发件箱和命令记录的目录。",
         examples=["/var/lib/village-agent"],
     )
+    trust_system_clock: bool = Field(
+        True,
+        description="Take the system's date while it is synchronised and the collector has told none. 系统时钟已同步且采集端尚未授时时，采用系统时间。",
+        examples=[True],
+    )
     fault_seconds: float = Field(
         WORSE_SECONDS,
         ge=0,
@@ -117,8 +122,36 @@ class OutboxTable(_Table):
         50_000_000,
         ge=2_000_000,
         le=100_000_000_000,
-        description="Disk space for what the collector has not confirmed. 未确认数据的磁盘上限（字节）。",
+        description="Disk space for what the collector has not confirmed, SQLite's files included. 未确认数据的磁盘上限（字节），含 SQLite 全部文件。",
         examples=[50_000_000],
+    )
+    write_seconds: float = Field(
+        10.0,
+        ge=0.1,
+        le=300,
+        description="How long readings are gathered before they are written to disk; events are written at once. 读数写盘前的汇集时长（秒），事件立即写盘。",
+        examples=[10],
+    )
+    send_seconds: float = Field(
+        60.0,
+        ge=0.1,
+        le=3600,
+        description="How long readings are gathered before they are sent, less in the first minutes; events are sent at once. 读数发送前的汇集时长（秒），连接初期较短；事件立即发送。",
+        examples=[60],
+    )
+    drain_bytes_per_second: int = Field(
+        64 * 1024,
+        ge=1024,
+        le=100_000_000,
+        description="How fast readings, and what piled up during an outage, are sent. 读数及断网积压数据的发送速率上限（字节/秒）。",
+        examples=[65536],
+    )
+    drain_spread_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="Within this time after an outage the sending begins, at random, so that not all agents send at once. 断网恢复后在此时长内随机开始发送，避免所有代理同时上传（秒）。",
+        examples=[30],
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 _T = TypeVar("_T")
+
+#: With less than this a database can hardly begin a transaction.
+_LITTLE_BYTES = 64 * 1024
 
 
 class DiskThread:
@@ -29,30 +33,62 @@ class DiskThread:
         self._executor.shutdown(wait=False)
 
 
-def open_database(path: Path, schema: str) -> tuple[sqlite3.Connection, bool]:
+def open_database(path: Path, schema: str, pragmas: Sequence[str] = ()) -> tuple[sqlite3.Connection, bool]:
     """Open or create a database in WAL mode; return it and whether a damaged one was put aside as `<name>.damaged`.
+
+    `pragmas` are executed before the first page is written.
 
     Raises:
         sqlite3.OperationalError: the disk is full, broken or not writable.
     """
     try:
-        return _open(path, schema), False
+        return _open(path, schema, pragmas), False
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
+        put_aside(path)
+        return _open(path, schema, pragmas), True
+
+
+def put_aside(path: Path) -> None:
+    """Rename a damaged database to `<name>.damaged`, in place of an earlier one; raises `sqlite3.OperationalError`."""
+    try:
         for suffix in ("", "-wal", "-shm"):
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.replace(path.with_name(f"{path.name}.damaged{suffix}"))
-        return _open(path, schema), True
+    except OSError as error:
+        raise sqlite3.OperationalError(f"a damaged file can't be put aside: {error.strerror}") from None
 
 
-def _open(path: Path, schema: str) -> sqlite3.Connection:
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the error tells of a damaged file, rather than of a disk that refuses."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def disk_code(folder: Path, error: sqlite3.Error) -> str:
+    """Return the reason code of `village_wire.states` that fits a refusal."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return "disk_failed"
+    if disk.f_flag & os.ST_RDONLY:
+        return "disk_read_only"
+    full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    if full or disk.f_bavail * disk.f_frsize < _LITTLE_BYTES or (disk.f_files and not disk.f_favail):
+        return "disk_full"
+    return "disk_failed"
+
+
+def _open(path: Path, schema: str, pragmas: Sequence[str]) -> sqlite3.Connection:
     # Autocommit: transactions are begun by hand.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     try:
+        for pragma in pragmas:
+            db.execute(f"PRAGMA {pragma}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA journal_size_limit = 4194304")
+        db.execute("PRAGMA cache_size = -512")
         db.executescript(schema)
     except sqlite3.Error:
         db.close()

@@ -1,88 +1,75 @@
-"""The outbox's database: rows, the batches they were sent in, and the ledger of what was lost. Blocks on the disk.
+"""The outbox's database: rows in three classes, and the batches in which they are sent. Blocks on the disk.
 
-Telemetry is written with `synchronous=NORMAL`: it survives kill -9, and a power cut but for the last seconds. Events,
+Telemetry is written with `synchronous=NORMAL`: it survives kill -9, and a power cut but for the last half minute. Events,
 receipts and results are written with `FULL`: when `write` has returned they survive a power cut as well.
+
+The bound holds for SQLite's files too (`outbox_pages`). Telemetry may fill four fifths of it, receipts nine tenths; the rest is
+for events alone. What needs room takes it from the oldest telemetry, then from the oldest receipts; an event on disk is never
+dropped. If events alone have filled all of it, which takes weeks without a collector, new ones are refused and counted.
+
+Batches exist in memory only: after a restart the same rows are sent in new ones, which the collector's stores make harmless.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
+from village_agent import ledger
 from village_agent.disk import open_database
+from village_agent.ledger import ItemClass, Ledger, Lost
+from village_agent.outbox_items import ROW_BYTES, Batch, Item, Lane, class_of, pages_for
+from village_agent.outbox_pages import MAX_WRITE_BYTES, PAGE_BYTES, Pages, Shares
 
-#: What a row costs on disk besides its content: row header, indexes, its share of half-filled pages.
-ROW_OVERHEAD = 120
+__all__ = ["Batch", "Item", "ItemClass", "Lane", "Lost", "OutboxFile"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS item (
-    id INTEGER PRIMARY KEY, class INTEGER NOT NULL, batch INTEGER, count INTEGER NOT NULL, key TEXT UNIQUE, content BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS item_waiting ON item (class, id) WHERE batch IS NULL;
-CREATE INDEX IF NOT EXISTS item_batch ON item (batch) WHERE batch IS NOT NULL;
-CREATE TABLE IF NOT EXISTS batch (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, lane INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS loss (
-    class INTEGER NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL,
-    PRIMARY KEY (class, reason)
-);
-"""
+#: The newest events and receipts of an outage that travel at once, ahead of the rest: they tell how things are now.
+FRESH_EVENTS = 100
+#: Acknowledged batches that one transaction removes.
+MAX_FORGOTTEN = 2
+#: Rows that one transaction drops.
+_DROPPED_AT_ONCE = 64
+_FULL = "outbox full"
 
-
-class ItemClass(enum.IntEnum):
-    """The three classes, the most precious first."""
-
-    EVENT = 0
-    RECEIPT = 1
-    TELEMETRY = 2
+_SCHEMA = (
+    "".join(
+        f"CREATE TABLE IF NOT EXISTS {name} (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, first INTEGER NOT NULL,"
+        f" last INTEGER NOT NULL, key TEXT{unique}, content BLOB NOT NULL);\n"
+        for name, unique in (("event", " UNIQUE"), ("receipt", " UNIQUE"), ("telemetry", ""))
+    )
+    + ledger.SCHEMA
+)
 
 
-class Lane(enum.IntEnum):
-    """What travels together: events with receipts, telemetry alone."""
-
-    EVENT = 0
-    TELEMETRY = 1
-
-
-_CLASSES = {Lane.EVENT: (ItemClass.EVENT, ItemClass.RECEIPT), Lane.TELEMETRY: (ItemClass.TELEMETRY,)}
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One row to write: `count` lines of telemetry or one event. A `key` that is already there is not written again."""
-
-    item_class: ItemClass
-    count: int
-    content: bytes
-    key: str | None = None
+_CLASSES = {
+    Lane.EVENT: (ItemClass.EVENT, ItemClass.RECEIPT),
+    Lane.BACKLOG: (ItemClass.EVENT, ItemClass.RECEIPT),
+    Lane.TELEMETRY: (ItemClass.TELEMETRY,),
+}
+#: Twentieths of the pages that a class may fill, together with those above it.
+_SHARE = {ItemClass.EVENT: 20, ItemClass.RECEIPT: 18, ItemClass.TELEMETRY: 16}
+#: Whose rows give way to a class.
+_GIVES_WAY = {
+    ItemClass.EVENT: (ItemClass.TELEMETRY, ItemClass.RECEIPT),
+    ItemClass.RECEIPT: (ItemClass.TELEMETRY, ItemClass.RECEIPT),
+    ItemClass.TELEMETRY: (ItemClass.TELEMETRY,),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What is sent in one message; neither id nor contents change until it is acknowledged. `seq` grows within the file."""
-
-    seq: int
-    id: str
-    lane: Lane
-    contents: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """An entry of the ledger."""
+class _Part(NamedTuple):
+    """The rows of one class in a batch, ids inclusive."""
 
     item_class: ItemClass
-    reason: str
-    count: int
-    first: str
-    last: str
+    first: int
+    last: int
+    amount: int
 
 
 class OutboxFile:
-    """One open file. Use it from one thread at a time."""
+    """One open file. Use it from one thread at a time. All methods raise `sqlite3.Error` when the disk refuses; nothing has changed then."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         """Open or create the file. A damaged one is put aside (`damaged` is then true).
@@ -90,140 +77,244 @@ class OutboxFile:
         Raises:
             sqlite3.Error: the disk is full, broken or not writable.
         """
-        self._max_bytes = max_bytes
-        self._db, self.damaged = open_database(path, _SCHEMA)
-        row = self._db.execute(
-            "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(length(content)), 0) FROM item"
-        ).fetchone()
-        rows, self.waiting, content = row
-        self.bytes: int = content + rows * ROW_OVERHEAD
-        self.lost: int = self._db.execute("SELECT coalesce(sum(count), 0) FROM loss").fetchone()[0]
+        self._shares = Shares.of(max_bytes)
+        self._db, self.damaged = open_database(path, _SCHEMA, ("auto_vacuum = INCREMENTAL",))
+        try:
+            self._pages = Pages(self._db, path, self._shares)
+            self._ledger = Ledger(self._db)
+            #: Ids in no batch, by class: half-open intervals, the last one without end. All but the last are backlog.
+            self._unsent: dict[ItemClass, list[tuple[int, int]]] = {one: [(0, 2**62)] for one in ItemClass}
+            self._batches: dict[str, list[_Part]] = {}
+            self._next_id = 1
+            #: Lines and events on disk, by class.
+            self.waiting_by_class = dict.fromkeys(ItemClass, 0)
+            for item_class in ItemClass:
+                top, count, size = self._db.execute(
+                    "SELECT coalesce(max(id), 0), coalesce(sum(count), 0), coalesce(sum(length(content)), 0)"
+                    f" FROM {_table(item_class)}"
+                ).fetchone()
+                self._next_id = max(self._next_id, top + 1)
+                self.waiting_by_class[item_class] = int(count)
+            #: Content of telemetry in no batch.
+            self.unsent_telemetry_bytes = int(size)
+            self._make_room(ItemClass.EVENT, 0)
+            self._pages.limit()
+            self._look()
+        except BaseException:
+            self._db.close()
+            raise
 
-    def write(self, items: Sequence[Item], now: datetime) -> None:
-        """Commit rows; then forget the oldest telemetry, and after it the oldest receipts, until the bound holds again."""
-        full = any(item.item_class is not ItemClass.TELEMETRY for item in items)
-        with self._transaction(full=full):
-            for item in items:
+    def write(self, items: Sequence[Item], stored: Sequence[str] = ()) -> int:
+        """Commit at most `MAX_WRITE_BYTES` of rows, or one row; forget up to `MAX_FORGOTTEN` stored batches in the same transaction.
+
+        Return the number of items for which there was no room; they are in the ledger.
+        """
+        if stored and self._pages.used + pages_for(items) > self._limit(ItemClass.TELEMETRY):
+            # Nothing need give way to what the collector has already.
+            self._pages.prepare()
+            with self._transaction(full=False):
+                self._forget(stored)
+            for batch in stored:
+                self._batches.pop(batch, None)
+        refused: list[Item] = []
+        accepted: list[Item] = []
+        for item_class, group in groupby(sorted(items, key=class_of), class_of):
+            rows = list(group)
+            (accepted if self._make_room(item_class, pages_for(rows)) else refused).extend(rows)
+        self._pages.prepare()
+        with self._transaction(full=bool(refused) or any(one.item_class is not ItemClass.TELEMETRY for one in items)):
+            self._forget(stored)
+            for item in accepted:
                 cursor = self._db.execute(
-                    "INSERT OR IGNORE INTO item (class, count, key, content) VALUES (?, ?, ?, ?)",
-                    (item.item_class, item.count, item.key, item.content),
+                    f"INSERT OR IGNORE INTO {_table(item.item_class)} VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    (self._next_id, item.count, item.first_ns, item.last_ns, item.key, item.content),
                 )
                 if cursor.rowcount:
-                    self.waiting += item.count
-                    self.bytes += len(item.content) + ROW_OVERHEAD
-            for item_class in (ItemClass.TELEMETRY, ItemClass.RECEIPT):
-                if self.bytes > self._max_bytes:
-                    self._drop_oldest(item_class, now)
+                    self._next_id += 1
+                    self.waiting_by_class[item.item_class] += item.count
+                    if item.item_class is ItemClass.TELEMETRY:
+                        self.unsent_telemetry_bytes += len(item.content)
+            for item in refused:
+                self._ledger.note(item.item_class, _FULL, item.count, item.first_ns, item.last_ns)
+        for batch in stored:
+            self._batches.pop(batch, None)
+        return len(refused)
 
-    def next_batch(
-        self, lane: Lane, after: int, limit: int, max_count: int, max_bytes: int, new_id: str
-    ) -> Batch | None:
-        """Return the next batch behind `after`: one that exists, or a new one (`new_id`) of what waits; None if nothing does.
+    def next_batch(self, lane: Lane, limit: int, max_count: int, max_bytes: int, new_id: str) -> Batch | None:
+        """Return a new batch of what waits in the lane and is in no batch yet; None if nothing does.
 
-        At most `limit` rows, `max_count` lines or events and `max_bytes` of content go into a new one (at least one row does).
+        At most `limit` rows, `max_count` lines or events and `max_bytes` of content go into it (at least one row does).
         """
-        found = self._db.execute(
-            "SELECT seq, id FROM batch WHERE lane = ? AND seq > ? ORDER BY seq LIMIT 1", (lane, after)
-        ).fetchone()
-        if found is not None:
-            return self._read(found[0], found[1], lane)
-        chosen: list[int] = []
+        parts: list[_Part] = []
+        contents: list[bytes] = []
         count = size = 0
         for item_class in _CLASSES[lane]:
-            rows = self._db.execute(
-                "SELECT id, count, length(content) FROM item WHERE batch IS NULL AND class = ? ORDER BY id LIMIT ?",
-                (item_class, limit),
-            ).fetchall()
-            for row, row_count, row_size in rows:
-                count, size = count + row_count, size + row_size + 1
-                if chosen and (count > max_count or size > max_bytes or len(chosen) == limit):
-                    break
-                chosen.append(row)
-            else:
+            spans = self._unsent[item_class]
+            span = spans[0] if lane is Lane.BACKLOG and len(spans) > 1 else spans[-1]
+            if lane is Lane.BACKLOG and len(spans) == 1:
                 continue
-            break
-        if not chosen:
-            return None
-        with self._transaction(full=False):
-            seq = self._db.execute(
-                "INSERT INTO batch (id, lane) VALUES (?, ?) RETURNING seq", (new_id, lane)
-            ).fetchone()[0]
-            self._db.executemany("UPDATE item SET batch = ? WHERE id = ?", [(seq, row) for row in chosen])
-        return self._read(seq, new_id, lane)
+            first = last = part_count = 0
+            room = True
+            for row, row_count, content in self._db.execute(
+                f"SELECT id, count, content FROM {_table(item_class)} WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608
+                (*span, limit),
+            ):
+                count, size = count + row_count, size + len(content) + 1
+                if contents and (count > max_count or size > max_bytes or len(contents) == limit):
+                    count -= row_count
+                    room = False
+                    break
+                contents.append(content)
+                first, last, part_count = first or row, row, part_count + row_count
+            if part_count:
+                parts.append(_Part(item_class, first, last, part_count))
+                spans[spans.index(span)] = (last + 1, span[1])
+            elif span is not spans[-1]:
+                spans.remove(span)
+            if not room:
+                break
+        if not parts:
+            more = lane is Lane.BACKLOG and any(len(self._unsent[one]) > 1 for one in _CLASSES[lane])
+            return self.next_batch(lane, limit, max_count, max_bytes, new_id) if more else None
+        self._batches[new_id] = parts
+        if lane is Lane.TELEMETRY:
+            self.unsent_telemetry_bytes -= sum(map(len, contents))
+        return Batch(new_id, lane, tuple(contents), count)
 
-    def remove(self, stored: Sequence[str], refused: Sequence[tuple[str, str]], now: datetime) -> None:
-        """Forget batches that are stored, and those that were refused (id, reason) after an entry in the ledger."""
-        with self._transaction(full=bool(refused)):
-            for batch, reason in [*((batch, None) for batch in stored), *refused]:
-                found = self._db.execute("SELECT seq FROM batch WHERE id = ?", (batch,)).fetchone()
-                if found is None:
-                    continue
-                rows = self._db.execute(
-                    "SELECT class, count(*), sum(count), sum(length(content)) FROM item WHERE batch = ? GROUP BY class",
-                    found,
-                ).fetchall()
-                for item_class, number, count, size in rows:
-                    self.waiting -= count
-                    self.bytes -= size + number * ROW_OVERHEAD
-                    if reason is not None:
-                        self.note_loss(ItemClass(item_class), reason, count, now)
-                self._db.execute("DELETE FROM item WHERE batch = ?", found)
-                self._db.execute("DELETE FROM batch WHERE seq = ?", found)
+    def mark_backlog(self) -> None:
+        """Make all but the newest `FRESH_EVENTS` events and receipts that are in no batch the backlog. Call it at each new connection."""
+        for item_class in _CLASSES[Lane.BACKLOG]:
+            begin, end = self._unsent[item_class][-1]
+            found = self._db.execute(
+                f"SELECT id FROM {_table(item_class)} WHERE id >= ? ORDER BY id DESC LIMIT 1 OFFSET ?",  # noqa: S608
+                (begin, FRESH_EVENTS),
+            ).fetchone()
+            if found is not None:
+                self._unsent[item_class][-1:] = [(begin, found[0] + 1), (found[0] + 1, end)]
 
-    def record_loss(self, item_class: ItemClass, reason: str, count: int, now: datetime) -> None:
+    def refuse(self, refused: Sequence[tuple[str, str]]) -> None:
+        """Forget batches that the collector will never store (id, reason), after an entry in the ledger."""
+        for batch, reason in refused:
+            self._pages.prepare()
+            with self._transaction(full=True):
+                for part in self._batches.get(batch, ()):
+                    place = (part.first, part.last)
+                    span = self._db.execute(
+                        f"SELECT min(first), max(last) FROM {_table(part.item_class)} WHERE id BETWEEN ? AND ?",  # noqa: S608
+                        place,
+                    ).fetchone()
+                    self._ledger.note(part.item_class, reason, part.amount, *span)
+                self._forget([batch])
+            self._batches.pop(batch, None)
+
+    def record_loss(self, item_class: ItemClass, reason: str, count: int, first_ns: int, last_ns: int) -> None:
         """Enter a loss that happened outside the file."""
+        self._pages.prepare()
         with self._transaction(full=True):
-            self.note_loss(item_class, reason, count, now)
+            self._ledger.note(item_class, reason, count, first_ns, last_ns)
 
-    def losses(self) -> list[Loss]:
+    def probe(self) -> None:
+        """Write a page and wait until the disk has it."""
+        self._pages.prepare()
+        with self._transaction(full=True):
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            self._db.execute(f"PRAGMA user_version = {(version + 1) % 1000}")
+
+    def losses(self) -> list[Lost]:
         """The ledger."""
-        rows = self._db.execute("SELECT class, reason, count, first, last FROM loss ORDER BY class, reason").fetchall()
-        return [Loss(ItemClass(item_class), *rest) for item_class, *rest in rows]
+        return self._ledger.entries()
+
+    @property
+    def waiting(self) -> int:
+        """Lines and events on disk."""
+        return sum(self.waiting_by_class.values())
+
+    @property
+    def lost(self) -> int:
+        """Lines and events in the ledger."""
+        return self._ledger.total
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of the bound that telemetry may fill."""
+        return self._limit(ItemClass.TELEMETRY) * PAGE_BYTES
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    def note_loss(self, item_class: ItemClass, reason: str, count: int, now: datetime) -> None:
-        """As `record_loss`, within the caller's transaction."""
-        time = now.isoformat(timespec="seconds")
-        self._db.execute(
-            "INSERT INTO loss VALUES (?, ?, ?, ?, ?) ON CONFLICT (class, reason) DO UPDATE SET count = count + excluded.count, last = excluded.last",
-            (item_class, reason[:200], count, time, time),
-        )
-        self.lost += count
+    def _limit(self, item_class: ItemClass) -> int:
+        return self._shares.usable * _SHARE[item_class] // 20
 
-    def _drop_oldest(self, item_class: ItemClass, now: datetime) -> None:
-        # What is already in a batch stays: it may be stored at the far end, and is bounded by the uplink's window.
-        rows = self._db.execute(
-            "SELECT id, count, length(content) FROM item WHERE batch IS NULL AND class = ? ORDER BY id", (item_class,)
-        )
-        last, dropped = -1, 0
-        for row, count, size in rows:
-            if self.bytes <= self._max_bytes:
-                break
-            last, dropped = row, dropped + count
-            self.waiting -= count
-            self.bytes -= size + ROW_OVERHEAD
-        if dropped:
-            self._db.execute("DELETE FROM item WHERE batch IS NULL AND class = ? AND id <= ?", (item_class, last))
-            self.note_loss(item_class, "outbox full", dropped, now)
+    def _make_room(self, item_class: ItemClass, pages: int) -> bool:
+        """Drop what gives way until so many more pages may be used; return whether they may."""
+        limit = self._limit(item_class)
+        for victim in _GIVES_WAY[item_class]:
+            while self._pages.used + pages > limit:
+                if not self._drop_oldest(victim, (self._pages.used + pages - limit) * PAGE_BYTES):
+                    break
+        return self._pages.used + pages <= limit
 
-    def _read(self, seq: int, batch: str, lane: Lane) -> Batch:
-        rows = self._db.execute("SELECT content FROM item WHERE batch = ? ORDER BY class, id", (seq,)).fetchall()
-        return Batch(seq, batch, lane, tuple(content for (content,) in rows))
+    def _drop_oldest(self, item_class: ItemClass, wanted: int) -> bool:
+        """Drop rows of about `wanted` bytes; return whether there was any. Rows in batches stay: they may be stored at the far end."""
+        for begin, end in self._unsent[item_class]:
+            chosen = dropped = size = 0
+            first_ns, last_ns = 2**63, 0
+            rows = self._db.execute(
+                f"SELECT id, count, first, last, length(content) FROM {_table(item_class)} WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608
+                (begin, end, _DROPPED_AT_ONCE),
+            ).fetchall()
+            for number, (row, count, first, last, length) in enumerate(rows, 1):
+                chosen, dropped, size = row, dropped + count, size + length
+                first_ns, last_ns = min(first_ns, first), max(last_ns, last)
+                if size + number * ROW_BYTES >= min(wanted, MAX_WRITE_BYTES):
+                    break
+            if chosen:
+                self._pages.prepare()
+                with self._transaction(full=False):
+                    self._delete(_Part(item_class, begin, chosen, dropped))
+                    self._ledger.note(item_class, _FULL, dropped, first_ns, last_ns)
+                    if item_class is ItemClass.TELEMETRY:
+                        self.unsent_telemetry_bytes -= size
+                return True
+        return False
+
+    def _forget(self, batches: Sequence[str]) -> None:
+        for batch in batches:
+            for part in self._batches.get(batch, ()):
+                self._delete(part)
+
+    def _delete(self, part: _Part) -> None:
+        place = (part.first, part.last)
+        self._db.execute(f"DELETE FROM {_table(part.item_class)} WHERE id BETWEEN ? AND ?", place)  # noqa: S608
+        self.waiting_by_class[part.item_class] -= part.amount
+
+    def _look(self) -> None:
+        #: Bytes of the database that hold something.
+        self.bytes = self._pages.used * PAGE_BYTES
+        found = [
+            self._db.execute(f"SELECT first FROM {_table(one)} ORDER BY id LIMIT 1").fetchone()  # noqa: S608
+            for one in ItemClass
+        ]
+        #: When the oldest of what waits was measured or happened, nanoseconds since 1970; None if nothing waits.
+        self.oldest_ns: int | None = min((row[0] for row in found if row is not None), default=None)
 
     @contextmanager
     def _transaction(self, *, full: bool) -> Iterator[None]:
         """Commit on success; on an error roll back and restore the counters."""
-        counters = self.waiting, self.bytes, self.lost
+        counters = dict(self.waiting_by_class), self.unsent_telemetry_bytes, self._next_id, self._ledger.total
         self._db.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            self.waiting, self.bytes, self.lost = counters
+            self.waiting_by_class, self.unsent_telemetry_bytes, self._next_id, self._ledger.total = counters
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        self._look()
+
+
+def _table(item_class: ItemClass) -> str:
+    return item_class.name.lower()

@@ -1,20 +1,24 @@
 """Outbox to broker: a window of unacknowledged batches per lane, sent again after a time-out and after each reconnect.
 
-While acks stay away (the collector is down, the broker is not) only the oldest batch is sent, ever more seldom: a box on a 4G
+Fresh events travel at once. What piled up during an outage, and telemetry, keep to a rate and begin at a random moment, so that a
+county that comes back after a power cut does not flood the collector. While acks stay away (the collector is down, the broker is not) only the oldest batch is sent, ever more seldom: a box on a 4G
 card must not pay for what nobody stores.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from village_agent.outbox import Outbox, OutboxUnavailable
+from village_agent.outbox import BATCH_BYTES, Outbox, OutboxUnavailable
 from village_agent.outbox_file import Batch, Lane
+from village_agent.pace import Pace, TokenBucket
 from village_wire.events import CONTENT_JSON
 from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES, deflate
 from village_wire.presence import Ack, InvalidMessage, decode_message
@@ -30,6 +34,8 @@ WINDOW = 8
 ACK_SECONDS = 10.0
 #: Longest wait between two tries while acks stay away.
 PROBE_CAP_SECONDS = 120.0
+#: So much telemetry travels without waiting for more.
+_ENOUGH_BYTES = BATCH_BYTES // 2
 _RETRY_SECONDS = 5.0
 
 
@@ -55,28 +61,46 @@ class _InFlight:
 class LaneSender:
     """Sends one lane. All methods but `run` are callbacks that neither block nor raise."""
 
-    def __init__(self, lane: Lane, agent: str, outbox: Outbox, link: Link, ack_seconds: float) -> None:
+    def __init__(
+        self, lane: Lane, agent: str, outbox: Outbox, link: Link, ack_seconds: float, pace: Pace, bucket: TokenBucket
+    ) -> None:
         self._lane = lane
-        self._topic = str(AgentTopic(agent, "event" if lane is Lane.EVENT else "telemetry"))
+        self._topic = str(AgentTopic(agent, "telemetry" if lane is Lane.TELEMETRY else "event"))
         self._ack_topic = str(AgentTopic(agent, "ack"))
         self._outbox = outbox
         self._link = link
         self._ack_seconds = ack_seconds
+        self._pace = pace
+        self._bucket = bucket
         self._in_flight: dict[str, _InFlight] = {}
         self._acked: dict[str, str | None] = {}
-        self._last_seq = 0
         self._last_ack = 0.0
         #: How often in a row the oldest batch was sent without any ack.
         self._unanswered = 0
+        self._connected_at = 0.0
+        #: Monotonic time before which readings are gathered.
+        self._gather_until = 0.0
+        #: What is done once before anything is sent over a new connection.
+        self._prepare: Callable[[], Awaitable[None]] | None = None
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
         """Something waits in the outbox."""
         self._wake.set()
 
-    def connected(self) -> None:
-        """A new connection: everything is sent again at once."""
+    def connected(self, prepare: Callable[[], Awaitable[None]] | None = None) -> None:
+        """A new connection: everything is sent again, after `prepare`."""
+        self._prepare = prepare
+        self._connected_at = time.monotonic()
+        self._gather_until = 0.0
         self._send_all_again()
+        self._wake.set()
+
+    def void(self, batches: Sequence[str] | None) -> None:
+        """These batches, or all, exist no more."""
+        for batch in list(self._in_flight) if batches is None else batches:
+            self._in_flight.pop(batch, None)
+            self._acked.pop(batch, None)
         self._wake.set()
 
     def acknowledged(self, batch: str, refused: str | None) -> None:
@@ -106,16 +130,12 @@ class LaneSender:
         await self._forget_acknowledged()
         if not self._link.connected:
             return None
-        while not self._unanswered and len(self._in_flight) < WINDOW:
-            batch = await self._outbox.next_batch(self._lane, self._last_seq)
-            if batch is None:
-                break
-            self._last_seq = batch.seq
-            entry = self._in_flight[batch.id] = _InFlight(batch)
-            await self._send(entry)
-            await self._forget_acknowledged()
+        if self._prepare is not None:
+            await self._prepare()
+            self._prepare = None
+        pause = await self._send_new()
         if not self._in_flight:
-            return None
+            return pause
         oldest = next(iter(self._in_flight.values()))
         if 0 < oldest.due <= time.monotonic() and self._last_ack < oldest.sent:
             if not self._unanswered:
@@ -131,8 +151,35 @@ class LaneSender:
         )
         for entry in entries:
             if entry.due <= time.monotonic() and entry.batch.id not in self._acked:
+                if hold := self._hold():
+                    return hold
                 await self._send(entry)
-        return max(0.0, min(entry.due for entry in entries) - time.monotonic())
+        wait = max(0.0, min(entry.due for entry in entries) - time.monotonic())
+        return wait if pause is None else min(wait, pause)
+
+    async def _send_new(self) -> float | None:
+        """Send what is in no batch yet, as far as window and pace allow; return how long to wait for more."""
+        while not self._unanswered and len(self._in_flight) < WINDOW:
+            if pause := self._hold() or self._gather():
+                return pause
+            batch = await self._outbox.next_batch(self._lane)
+            if batch is None:
+                return None
+            now = time.monotonic()
+            self._gather_until = now + self._pace.gathering(now - self._connected_at)
+            entry = self._in_flight[batch.id] = _InFlight(batch)
+            await self._send(entry)
+            await self._forget_acknowledged()
+        return None
+
+    def _hold(self) -> float:
+        # Fresh events pass whatever the pace.
+        return 0.0 if self._lane is Lane.EVENT else self._bucket.wait(time.monotonic())
+
+    def _gather(self) -> float:
+        if self._lane is not Lane.TELEMETRY or self._outbox.unsent_telemetry_bytes >= _ENOUGH_BYTES:
+            return 0.0
+        return max(0.0, self._gather_until - time.monotonic())
 
     def _may_be_due(self, entry: _InFlight, oldest: _InFlight) -> bool:
         # As long as no ack at all comes, the oldest batch speaks for the others.
@@ -142,6 +189,7 @@ class LaneSender:
         content, content_type = _payload(entry.batch)
         correlation = entry.batch.id.encode()
         entry.due = 0.0
+        self._bucket.take(len(content), time.monotonic())
         await self._link.publish(
             Publication(
                 self._topic, content, content_type=content_type, response_topic=self._ack_topic, correlation=correlation
@@ -178,11 +226,19 @@ class LaneSender:
 
 
 class Uplink:
-    """Both lanes. Events never wait behind telemetry."""
+    """All lanes. Fresh events wait behind nothing."""
 
-    def __init__(self, agent: str, outbox: Outbox, link: Link, ack_seconds: float = ACK_SECONDS) -> None:
-        self._lanes = {lane: LaneSender(lane, agent, outbox, link, ack_seconds) for lane in Lane}
+    def __init__(
+        self, agent: str, outbox: Outbox, link: Link, ack_seconds: float = ACK_SECONDS, pace: Pace | None = None
+    ) -> None:
+        self._pace = pace or Pace()
+        self._outbox = outbox
+        self._bucket = TokenBucket(self._pace.drain_bytes_per_second)
+        self._lanes = {
+            lane: LaneSender(lane, agent, outbox, link, ack_seconds, self._pace, self._bucket) for lane in Lane
+        }
         outbox.on_added = self.wake
+        outbox.on_void = self._void
         self._bad_acks = 0
 
     def wake(self, lane: Lane) -> None:
@@ -190,9 +246,20 @@ class Uplink:
         self._lanes[lane].wake()
 
     def connected(self) -> None:
-        """A new connection: everything is sent again at once."""
+        """A new connection: fresh events are sent at once, the others and readings at their pace."""
+        now = time.monotonic()
+        self._bucket.hold(now + self._pace.first_pause(self._outbox.age_seconds, random.random()))
+        for lane, sender in self._lanes.items():
+            sender.connected(self._mark_backlog if lane is Lane.EVENT else None)
+
+    async def _mark_backlog(self) -> None:
+        with contextlib.suppress(OutboxUnavailable):
+            await self._outbox.mark_backlog()
+        self._lanes[Lane.BACKLOG].wake()
+
+    def _void(self, batches: Sequence[str] | None) -> None:
         for sender in self._lanes.values():
-            sender.connected()
+            sender.void(batches)
 
     def on_ack(self, payload: bytes) -> None:
         """Take an ack message; neither blocks nor raises. Acks of unknown batches are ignored."""
@@ -217,7 +284,7 @@ class Uplink:
 
 
 def _payload(batch: Batch) -> tuple[bytes, str]:
-    if batch.lane is Lane.EVENT:
+    if batch.lane is not Lane.TELEMETRY:
         return b'{"events":[' + b",".join(batch.contents) + b"]}", CONTENT_JSON
     lines = b"\n".join(batch.contents)
     deflated = deflate(lines)

@@ -28,7 +28,11 @@ KINDS: Mapping[str, Mapping[str, type]] = {
         "outbox_bytes": _I,
         "outbox_waiting": _I,
         "outbox_hours": _F,
+        "outbox_age_s": _F,
         "lost": _I,
+        "lost_events": _I,
+        "lost_receipts": _I,
+        "lost_telemetry": _I,
         "restarts": _I,
     },
     "host": {

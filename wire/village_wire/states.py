@@ -78,6 +78,14 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "请更换更强的电源（5 V，3 A）并使用短线缆。",
     ),
     "disk_full": ("Free space on the SD card or replace it by a larger one.", "请清理 SD 卡空间或更换更大的卡。"),
+    "disk_read_only": (
+        "The disk takes no more writes: save the log, then replace the SD card.",
+        "磁盘已变为只读：请保存日志并更换 SD 卡。",
+    ),
+    "disk_failed": (
+        "The disk refuses what must be kept: read the evidence, check the SD card.",
+        "磁盘拒绝写入：请查看证据栏并检查 SD 卡。",
+    ),
     "hot": ("Give the box shade and air.", "请为设备遮阳、通风。"),
     "overloaded": (
         "Find the busy program with `top`; reboot the box if it stays so.",
@@ -127,6 +135,31 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "代理已连接但尚未报告此设备；请等一分钟。",
     ),
     "collector_lost": ("Check the collector's broker and store.", "请检查采集端的消息服务器和存储。"),
+    "store_away": (
+        "Start the store named in the evidence, or correct its URL; agents keep their readings meanwhile.",
+        "请启动证据栏中的存储服务或修改其地址；期间代理会保留读数。",
+    ),
+    "store_slow": (
+        "The store takes seconds for a write: give its machine a faster disk or more memory.",
+        "存储写入很慢：请为其服务器更换更快的磁盘或增加内存。",
+    ),
+    "store_busy": (
+        "The store is overloaded; it is tried again. If it stays so, give its machine more memory and a faster disk.",
+        "存储过载，正在重试；若持续如此，请增加内存并更换更快的磁盘。",
+    ),
+    "store_full": (
+        "Free space on the store's disk, then restart the store; agents keep their readings meanwhile.",
+        "请清理存储服务器的磁盘空间，然后重启存储服务；期间代理会保留读数。",
+    ),
+    "store_unauthorised": (
+        "Run `village-collector influx setup` again: it writes a token, which the collector takes up by itself.",
+        "请重新运行 village-collector influx setup：它会写入新令牌，采集端会自动使用。",
+    ),
+    "store_missing": (
+        "The bucket is gone: run `village-collector influx setup` again, or correct [telemetry].",
+        "存储桶不存在：请重新运行 village-collector influx setup，或修改 [telemetry] 配置。",
+    ),
+    "store_failed": ("Read the store's own log.", "请查看存储服务自身的日志。"),
 }
 
 
