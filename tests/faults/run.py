@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
 
-from tests.faults.clocks import FakeClock, find_faketime
+from tests.faults.clocks import FakeClock, find_library
 from tests.faults.disks import SmallDisk
 from tests.faults.faults import Injector
 from tests.faults.judge import Verdict, judge
@@ -82,7 +82,8 @@ async def run(options: Options, say: Callable[[str], None]) -> Outcome:
 async def _village(
     options: Options, load: Load, say: Callable[[str], None]
 ) -> AsyncIterator[tuple[Village, Injector, dict[str, str]]]:
-    folder, port, library = options.folder, free_port(), find_faketime()
+    folder, port = options.folder, free_port()
+    library = await asyncio.to_thread(find_library, folder)
     async with AsyncExitStack() as stack:
         how, links = await stack.enter_async_context(open_links(AGENTS, port, options.link))
         clocks = {} if library is None else {agent: FakeClock(folder / f"clock-{agent}", library) for agent in AGENTS}
@@ -100,7 +101,7 @@ async def _village(
             "store": "InfluxDB" if options.store == "influx" else "SQLite",
             "link": how,
             "disk": disks[AGENTS[0]].how,
-            "clock": f"{library.name}, the monotonic clock true" if library else "not jumped: libfaketime is absent",
+            "clock": library.how if library else "not jumped: neither a C compiler nor libfaketime is there",
         }
         for name, text in means.items():
             say(f"{name}: {text}")
