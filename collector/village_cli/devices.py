@@ -11,15 +11,17 @@ import typer
 from village_cli.documents import label, part, plain, rows, text
 from village_cli.events import event_table
 from village_cli.failures import answering
-from village_cli.health import since
-from village_cli.options import AgentOption, AreaOption, DeviceArgument, JsonOption, connect, examples, settings_of
+from village_cli.health import buffer, since
+from village_cli.options import AgentOption, AnyDeviceArgument, AreaOption, JsonOption, connect, examples, settings_of
 from village_cli.tables import Cell, Table, emit, named, say, show
-from village_cli.target import parse_device
+from village_cli.target import parse_any_device
 from village_cli.text import Language, word
 from village_cli.times import local_text
 
 EXAMPLES = examples("village devices", "village devices --area 441900003000", "village devices --agent gate-1 --json")
-SHOW_EXAMPLES = examples("village device show gate-1/reader", "village device show gate-1/reader --json")
+SHOW_EXAMPLES = examples(
+    "village device show gate-1/reader", "village device show gate-1", "village device show gate-1/reader --json"
+)
 
 
 @answering
@@ -57,19 +59,24 @@ def devices(
 
 
 @answering
-def device_show(ctx: typer.Context, device: DeviceArgument, as_json: JsonOption = False) -> None:
-    """Show one device: entry, latest readings, last events.
+def device_show(ctx: typer.Context, device: AnyDeviceArgument, as_json: JsonOption = False) -> None:
+    """Show one device, or an agent itself: entry, latest readings, last events; of an agent its buffer and what it lost, too.
 
-    显示一台设备：信息、最新读数、最近事件。
+    显示一台设备或代理自身：信息、最新读数、最近事件；代理还显示缓冲和丢失记录。
     """
-    target = parse_device(device)
+    target = parse_any_device(device)
     with connect(ctx) as client:
         answer = client.get(f"/devices/{target.agent}/{target.device}", "village.device/1")
     if as_json:
         emit(answer.text)
         return
     language = settings_of(ctx).language
-    _show_entry(part(answer.document, "device"), language)
+    entry = part(answer.document, "device")
+    _show_entry(entry, language)
+    if rows(entry, "lost"):
+        say()
+        say(word("lost_data", language))
+        show(losses_table(entry, language), language)
     say()
     say(word("readings", language))
     if text(answer.document, "readings_problem"):
@@ -92,6 +99,24 @@ def readings_table(document: Mapping[str, Any]) -> Table:
     )
 
 
+def losses_table(entry: Mapping[str, Any], language: Language) -> Table:
+    """Return an agent's loss ledger, as in its row of health."""
+    return Table(
+        ("class", "reason", "lost_count", "lost_first", "lost_last", "received"),
+        [
+            [
+                word(f"class_{text(row, 'item_class')}", language),
+                text(row, "reason"),
+                Cell(text(row, "count"), "bold"),
+                local_text(row.get("first")),
+                local_text(row.get("last")),
+                local_text(row.get("received")),
+            ]
+            for row in rows(entry, "lost")
+        ],
+    )
+
+
 def _show_entry(row: Mapping[str, Any], language: Language) -> None:
     facts = {
         "device": label(row),
@@ -105,6 +130,7 @@ def _show_entry(row: Mapping[str, Any], language: Language) -> None:
         "since": since(row, datetime.now(UTC), language),
         "evidence": text(row, "evidence"),
         "advice": text(part(row, "advice"), language),
+        "buffer": buffer(row, language),
         "last_seen": local_text(row.get("last_seen")),
     }
     for key, value in facts.items():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from village_cli.documents import label, part, rows, text
+from village_cli.documents import label, part, plain, rows, text
 from village_cli.failures import UNREACHABLE, USAGE, Failure, answering
 from village_cli.options import AgentOption, AreaOption, JsonOption, connect, examples, settings_of
 from village_cli.tables import STYLES, Cell, Table, console, emit, named, note, on_terminal, render, say, show
@@ -31,6 +31,8 @@ NAGIOS_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 SCHEMA = "village.health/1"
 #: Rows on a screen, unless more are unwell or a status was asked for.
 MAX_ON_SCREEN = 100
+#: An outbox that bridges more is told in days.
+DAYS_FROM_HOURS = 72
 #: Devices that a Nagios line names before it says how many more there are.
 MAX_NAMED = 5
 
@@ -167,7 +169,7 @@ def health_table(document: Mapping[str, Any], language: Language, most: int | No
                 text(row, "name"),
                 named(text(row, "status"), language),
                 since(row, now, language),
-                text(row, "evidence"),
+                word("semicolon", language).join(filter(None, (text(row, "evidence"), buffer(row, language)))),
                 text(part(row, "advice"), language),
             ]
             for row in listed[:most]
@@ -179,6 +181,24 @@ def since(row: Mapping[str, Any], now: datetime, language: Language) -> str:
     """Return local time and how long ago by the collector's clock: `2026-11-24 08:30:00 +08:00 (2 h 5 min)`."""
     moment = read_time(row.get("since"))
     return "-" if moment is None else f"{local(moment)} ({duration(now - moment, language)})"
+
+
+def buffer(row: Mapping[str, Any], language: Language) -> str:
+    """Return an agent's buffer: `buffer for 312 h, 1204 waiting since 2026-11-24 08:30:00 +08:00`; empty where none is known."""
+    known = part(row, "buffer")
+    words = []
+    if known.get("hours") is not None:
+        hours = known["hours"]
+        days = isinstance(hours, (int, float)) and hours >= DAYS_FROM_HOURS
+        amount = (
+            plain(round(hours / 24) if days else round(hours, 1)) if isinstance(hours, (int, float)) else plain(hours)
+        )
+        words.append(word("buffer_days" if days else "buffer_hours", language).format(number=amount))
+    if known.get("waiting"):
+        begun = read_time(known.get("waiting_since"))
+        told = word("buffer_waiting" if begun is None else "buffer_waiting_since", language)
+        words.append(told.format(number=plain(known["waiting"]), time="" if begun is None else local(begun)))
+    return word("comma", language).join(words)
 
 
 def summary(document: Mapping[str, Any], language: Language, *, filtered: bool = False) -> str:

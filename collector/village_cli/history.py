@@ -14,9 +14,9 @@ import typer
 from village_cli.devices import readings_table
 from village_cli.documents import plain, rows, text
 from village_cli.failures import USAGE, Failure, answering
-from village_cli.options import DeviceArgument, JsonOption, connect, examples, settings_of
+from village_cli.options import AnyDeviceArgument, JsonOption, connect, examples, settings_of
 from village_cli.tables import emit, say, show
-from village_cli.target import Target, parse_device
+from village_cli.target import Target, parse_any_device
 from village_cli.text import Bilingual, Language, word
 from village_cli.times import local, parse_time, read_time, rfc3339
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = examples(
     "village history gate-1/host",
     "village history gate-1/host temperature_c --since 7d",
+    "village history gate-1 outbox_hours",
     "village history gate-1/host cpu_percent --since 2026-11-24T08:00 --csv",
     "village history gate-1/power value --kind register --json",
 )
@@ -34,7 +35,7 @@ EXAMPLES = examples(
 @answering
 def history(
     ctx: typer.Context,
-    device: DeviceArgument,
+    device: AnyDeviceArgument,
     field: Annotated[
         str | None, typer.Argument(metavar="[FIELD]", help="Without it: list the fields. 不写则列出字段。")
     ] = None,
@@ -55,7 +56,7 @@ def history(
 
     Without FIELD: list the device's fields and plot the first numeric one. 不写字段：列出字段并绘制第一个数值字段。
     """
-    target = parse_device(device)
+    target = parse_any_device(device)
     language = settings_of(ctx).language
     if as_json and as_csv:
         raise Failure(

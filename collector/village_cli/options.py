@@ -29,6 +29,10 @@ AreaOption = Annotated[
 ]
 AgentOption = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only this agent. 仅此代理。")]
 DeviceArgument = Annotated[str, typer.Argument(metavar="AGENT/DEVICE", help="The device. 设备。")]
+AnyDeviceArgument = Annotated[
+    str,
+    typer.Argument(metavar="AGENT[/DEVICE]", help="The device, or the agent itself. 设备；只写代理则指代理自身。"),
+]
 ToOption = Annotated[
     str,
     typer.Option("--to", metavar="AREA|AGENT|AGENT/DEVICE", help="Whom it is for. 目标区域、代理或设备。"),

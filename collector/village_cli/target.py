@@ -64,6 +64,14 @@ def parse_target(text: str) -> Target:
     return Target(agent=agent, device=device)
 
 
+def parse_any_device(text: str) -> Target:
+    """Return the device that `AGENT/DEVICE` names, or for `AGENT` the agent itself as its device `agent`; raise `InvalidTarget`."""
+    target = parse_target(text)
+    if not target.agent:
+        raise InvalidTarget(text, "AGENT/DEVICE")
+    return target if target.device else Target(agent=target.agent, device="agent")
+
+
 def parse_device(text: str) -> Target:
     """Return the device that `AGENT/DEVICE` names; raise `InvalidTarget`."""
     target = parse_target(text)

@@ -59,6 +59,11 @@ WORDS: Mapping[str, Bilingual] = {
     "state": Bilingual("STATE", "进度"),
     "outcome": Bilingual("OUTCOME", "结果"),
     "answered": Bilingual("ANSWERED", "已应答"),
+    "buffer": Bilingual("BUFFER", "缓冲"),
+    "class": Bilingual("CLASS", "类别"),
+    "lost_count": Bilingual("LOST", "丢失数"),
+    "lost_first": Bilingual("FROM", "最早"),
+    "lost_last": Bilingual("TO", "最晚"),
     # Values
     "yes": Bilingual("yes", "是"),
     "no": Bilingual("no", "否"),
@@ -79,6 +84,11 @@ WORDS: Mapping[str, Bilingual] = {
     "receipt": Bilingual("receipt", "播放回执"),
     "command_result": Bilingual("command result", "命令结果"),
     "agent_started": Bilingual("agent started", "代理启动"),
+    "loss": Bilingual("data lost", "数据丢失"),
+    # Classes of what an agent may have to throw away
+    "class_event": Bilingual("events", "事件"),
+    "class_receipt": Bilingual("receipts", "回执"),
+    "class_telemetry": Bilingual("readings", "读数"),
     # Words inside an event's details
     "granted": Bilingual("granted", "放行"),
     "denied": Bilingual("denied", "拒绝"),
@@ -98,6 +108,11 @@ WORDS: Mapping[str, Bilingual] = {
     ),
     "none_of_status": Bilingual("No device has this status.", "没有处于该状态的设备。"),
     "nothing_listed": Bilingual("Nothing to show.", "没有内容。"),
+    "buffer_hours": Bilingual("buffer for {number} h", "缓冲可维持 {number} 小时"),
+    "buffer_days": Bilingual("buffer for {number} days", "缓冲可维持 {number} 天"),
+    "buffer_waiting": Bilingual("{number} waiting", "{number} 条待确认"),
+    "buffer_waiting_since": Bilingual("{number} waiting since {time}", "{number} 条待确认，始于 {time}"),
+    "lost_data": Bilingual("Lost data", "丢失的数据"),
     "readings": Bilingual("Latest readings", "最新读数"),
     "last_events": Bilingual("Last events", "最近事件"),
     "no_samples": Bilingual(

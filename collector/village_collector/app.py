@@ -14,6 +14,7 @@ from village_collector.api.deps import Deps
 from village_collector.arrivals import watch_arrivals
 from village_collector.broker import EmbeddedBroker
 from village_collector.broker_link import BrokerLink
+from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.config import EMBEDDED, Settings, broker_address, read_secret
 from village_collector.data_dir import load_collector_id, load_command_key, remove_addresses, write_addresses
@@ -58,8 +59,11 @@ def telemetry_store(settings: Settings) -> TelemetryStore:
         # Costs 41 MB and 0.4 s, so only those who use it pay.
         from village_collector.stores.influx import InfluxAddress, InfluxStore
 
-        token = read_secret(telemetry.token_file or Path(), "telemetry.token_file")
-        return InfluxStore(InfluxAddress(telemetry.url, telemetry.organisation, telemetry.bucket, token))
+        def read_token() -> str:
+            return read_secret(telemetry.token_file or Path(), "telemetry.token_file")
+
+        place = (telemetry.url, telemetry.organisation, telemetry.bucket, read_token(), telemetry.downsampled_bucket)
+        return InfluxStore(InfluxAddress(*place), read_token)
     return SqliteStore(settings.collector.data_dir / "telemetry.db", telemetry.retention_days)
 
 
@@ -94,9 +98,9 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
 
         session_settings = SessionSettings(address, client_id, keep_alive=KEEP_ALIVE_SECONDS)
         session = Session(session_settings, (*SUBSCRIPTIONS, TIME_SUBSCRIPTION), receive)
-        clock = TimeService(key, session.publish)
+        clock = TimeService(key, session.publish, control.store_events)
         commands = CommandService(control, key, session.publish)
-        ingest = Ingest(telemetry, control, session.publish, commands.results_arrived)
+        ingest = Ingest(telemetry, control, session.send, commands.results_arrived)
         link = BrokerLink(session, ingest.heard_at)
 
         def problems() -> Sequence[Problem]:
@@ -104,7 +108,13 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             return (*((gone,) if gone else link.problems()), *ingest.problems())
 
         deps = Deps(
-            control, telemetry, commands, problems, settings.api.public_url or url_of(listener), doubt=link.doubt
+            control,
+            telemetry,
+            commands,
+            problems,
+            settings.api.public_url or url_of(listener),
+            doubt=link.doubt,
+            buffers=Buffers(telemetry),
         )
         server = ApiServer(create_app(deps), listener)
         addresses = {"broker": address.url, "api": url_of(listener)}

@@ -51,13 +51,14 @@ def summarise(rows: Sequence[HealthRow]) -> dict[str, int]:
 
 
 def collector_health(problems: Sequence[Problem]) -> CollectorHealth:
-    """Return the collector's own row: `down` as long as something keeps it from taking data in."""
+    """Return the collector's own row: `down` as long as something keeps it from taking data in; the advice is for the worst."""
     condition = Condition()
     if problems:
         evidence = "; ".join(
             f"{problem.part} since {format_time(problem.since)}: {problem.text}" for problem in problems
         )
-        condition = Condition("down", "collector_lost", evidence)
+        worst = next((problem for problem in problems if problem.status == "down"), problems[0])
+        condition = Condition(worst.status, worst.code, evidence)
     return {
         "status": condition.status,
         "code": condition.code,

@@ -114,6 +114,39 @@ ONE_DEVICE = {
 }
 
 
+AGENT = row(
+    "gate-1",
+    "",
+    "degraded",
+    code="data_lost",
+    evidence="1204 of class telemetry lost (outbox full)",
+    buffer={
+        "hours": 41.26,
+        "waiting": 312,
+        "waiting_since": "2026-11-24T00:30:00Z",
+        "bytes": 4_096_000,
+        "time": "2026-11-24T02:34:00Z",
+    },
+    lost=[
+        {
+            "item_class": "telemetry",
+            "reason": "outbox full",
+            "count": 1204,
+            "first": "2026-11-23T00:30:00Z",
+            "last": "2026-11-23T01:30:00Z",
+            "received": "2026-11-24T00:40:00Z",
+        }
+    ],
+)
+ONE_AGENT = {
+    "schema": "village.device/1",
+    "device": {**AGENT, "abilities": [], "firmware": ""},
+    "readings": [{"kind": "agent", "field": "outbox_hours", "value": 41.26, "time": "2026-11-24T02:34:00Z"}],
+    "readings_problem": "",
+    "events": [STARTED],
+}
+
+
 def history(samples: list[list[Any]], kind: str = "sensor", field: str = "temperature_c") -> dict[str, Any]:
     return {
         "schema": "village.history/1",

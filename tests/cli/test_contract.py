@@ -20,6 +20,8 @@ DOCUMENTS: list[tuple[Any, dict[str, Any]]] = [
     (AgentsDocument, canned.AGENTS),
     (DevicesDocument, canned.DEVICES),
     (DeviceDocument, canned.ONE_DEVICE),
+    (HealthDocument, canned.health(canned.AGENT)),
+    (DeviceDocument, canned.ONE_AGENT),
     (HistoryDocument, canned.TEMPERATURES),
     (EventsDocument, canned.events(canned.STARTED, canned.TAMPER)),
     (CommandDocument, canned.command("done", [canned.result("gate-1", "done")])),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.canned import ADVICE_NO_ANSWER, MIXED, WELL, health, problem, row
+from tests.cli.canned import ADVICE_NO_ANSWER, AGENT, MIXED, WELL, health, problem, row
 from tests.cli.collector import Collector, Village
 
 
@@ -50,6 +50,24 @@ def test_the_exit_code_is_that_of_a_nagios_plugin(
 ) -> None:
     collector.answers("GET", "/health", health(*(row("a", f"d{i}", status) for i, status in enumerate(statuses))))
     assert village("health").returncode == code
+
+
+@pytest.mark.parametrize(
+    ("buffer", "told"),
+    [
+        (AGENT["buffer"], "(outbox full); buffer for 41.3 h, 312 waiting since 2026-11-24 08:30:00 +08:00"),
+        ({**AGENT["buffer"], "hours": 1500.0, "waiting": 0}, "(outbox full); buffer for 62 days  "),
+        ({"hours": None, "waiting": 7}, "(outbox full); 7 waiting  "),
+        (None, "(outbox full)  "),
+    ],
+)
+def test_an_agents_row_tells_how_long_its_buffer_lasts_and_what_waits(
+    collector: Collector, village: Village, buffer: dict[str, object] | None, told: str
+) -> None:
+    collector.answers("GET", "/health", health({**AGENT, "buffer": buffer}))
+    run = village("health")
+    assert told in run.stdout.splitlines()[1]
+    assert run.returncode == 1
 
 
 def test_an_unwell_collector_is_shown_and_counts(collector: Collector, village: Village) -> None:

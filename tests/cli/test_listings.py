@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from tests.cli.canned import AGENTS, COMMANDS, DENIED, DEVICES, LETTERS, ONE_DEVICE, STARTED, TAMPER, events
+from tests.cli.canned import (
+    AGENTS,
+    COMMANDS,
+    DENIED,
+    DEVICES,
+    LETTERS,
+    ONE_AGENT,
+    ONE_DEVICE,
+    STARTED,
+    TAMPER,
+    events,
+)
 from tests.cli.collector import Collector, Village
 
 EVENTS = events(STARTED, TAMPER, DENIED)
@@ -16,6 +27,7 @@ LISTINGS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["events"], "/events", EVENTS),
     (["dead-letters"], "/dead-letters", LETTERS),
     (["device", "show", "gate-1/reader"], "/devices/gate-1/reader", ONE_DEVICE),
+    (["device", "show", "gate-1"], "/devices/gate-1/agent", ONE_AGENT),
     (["command", "list"], "/commands", COMMANDS),
 ]
 
@@ -66,6 +78,17 @@ def test_one_device(collector: Collector, village: Village) -> None:
     assert "FIRMWARE: 2.1" in lines
     assert any(line.split()[:3] == ["sensor", "temperature_c", "21.5"] for line in lines)
     assert any("door access" in line and "26:00123456 denied unknown_card" in line for line in lines)
+
+
+def test_an_agent_itself_shows_its_buffer_and_what_it_lost(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/devices/gate-1/agent", ONE_AGENT)
+    lines = village("device", "show", "gate-1").stdout.splitlines()
+    assert lines[0] == "DEVICE: gate-1"
+    assert "BUFFER: buffer for 41.3 h, 312 waiting since 2026-11-24 08:30:00 +08:00" in lines
+    lost = lines.index("Lost data")
+    assert lines[lost + 1].split() == ["CLASS", "REASON", "LOST", "FROM", "TO", "RECEIVED"]
+    assert lines[lost + 2].split()[:4] == ["readings", "outbox", "full", "1204"]
+    assert village("--lang", "zh", "device", "show", "gate-1").stdout.count("缓冲可维持 41.3 小时，312 条待确认") == 1
 
 
 def test_a_store_that_is_away_is_told_in_place_of_the_readings(collector: Collector, village: Village) -> None:

@@ -98,6 +98,10 @@ class Outbox:
             raise SessionError(self.broken)
         self.sent.append(message)
 
+    async def send(self, messages: Sequence[Publication]) -> None:
+        for message in messages:
+            await self.publish(message)
+
     def commands(self) -> list[Command]:
         """Every command sent, its signature verified."""
         return [read_command(message.payload, self.key.public_key()) for message in self.sent]
@@ -127,9 +131,7 @@ class MemoryTelemetry:
 
     async def latest(self, kind: str, device: str) -> Mapping[str, Sequence[Field]]:
         agents = {key[0] for key in self.samples if key[1:3] == (device, kind)}
-        return {
-            agent: [found for found in await self.fields(agent, device) if found.kind == kind] for agent in agents
-        }
+        return {agent: [found for found in await self.fields(agent, device) if found.kind == kind] for agent in agents}
 
     async def history(
         self, agent: str, device: str, kind: str, field: str, start: datetime, end: datetime, limit: int

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.collector.kit import OTHER, SESSION, T0, VILLAGE, at, batch, entry, inventory, state, status
+from village_collector.agent_health import LINK_GRACE, LOSS_SHOWN, UNSTABLE_WINDOW, WILL_DISPROVED_FOR
 from village_collector.health import collector_health, evaluate, summarise
-from village_collector.health_model import AgentRecord, DeviceRecord, Doubt
+from village_collector.health_model import AgentRecord, DeviceRecord, Doubt, Lost
 from village_collector.ports import Problem
 from village_collector.stores.control import ControlStore
 from village_wire.states import ADVICE, Status
@@ -71,6 +73,64 @@ def test_an_offline_agent_makes_its_devices_unknown_and_names_what_was_last_know
         ("b", "unknown", "agent_offline", since, f"agent offline since {since}; last known: down (tamper)"),
         ("c", "unknown", "agent_offline", since, f"agent offline since {since}; last known: nothing"),
     ]
+
+
+def test_a_link_that_is_lost_for_seconds_changes_no_status() -> None:
+    lost = agent(online=False, state=("degraded", "disk_full", "97 %"))
+    devices = [device("a", "ok", "works", "seen"), device("b", "down", "no_answer", "3 polls")]
+    own, other = (
+        [row for row in evaluate([lost], devices, T0 + span) if row["device"] in {"", "a"}]
+        for span in (LINK_GRACE - timedelta(seconds=1), LINK_GRACE)
+    )
+    assert [(row["device"], row["status"], row["code"], row["evidence"]) for row in own] == [
+        ("", "degraded", "link_lost", "link lost 14 s ago; before that degraded (disk_full): 97 %"),
+        ("a", "ok", "works", "seen"),
+    ]
+    assert [(row["device"], row["status"], row["code"]) for row in other] == [
+        ("", "down", "agent_offline"),
+        ("a", "unknown", "agent_offline"),
+    ]
+    (row,) = evaluate([agent(online=False)], [], at(4))
+    assert (row["status"], row["code"], row["evidence"]) == ("ok", "link_lost", "link lost 4 s ago")
+    # The collector's clock was set back: nothing is a fresh loss for ever.
+    (row,) = evaluate([agent(online=False)], [], at(-4))
+    assert row["status"] == "down"
+
+
+def test_a_link_that_is_lost_again_and_again_is_unstable() -> None:
+    losses = (at(1), at(300), at(590))
+    for online in (True, False):
+        record = agent(online=online)._replace(link_losses=losses, status_received=at(590))
+        (row,) = evaluate([record], [], at(600))
+        assert (row["status"], row["code"]) == ("degraded", "unstable")
+        assert row["evidence"] == "connection lost 3 times in 10 min, last at 2026-11-24T08:09:50.000000Z"
+        assert row["advice"]["zh"]
+    (row,) = evaluate([agent()._replace(link_losses=losses)], [], at(1) + UNSTABLE_WINDOW)
+    assert row["status"] == "ok"
+    (row,) = evaluate([agent(state=("down", "disk_full", ""))._replace(link_losses=losses)], [], at(600))
+    assert (row["status"], row["code"]) == ("down", "disk_full")
+
+
+def test_a_will_is_disproved_by_what_is_heard_long_after_it() -> None:
+    (row,) = evaluate([agent(online=False, seen=40)], [], at(60))
+    assert row["status"] == "ok"
+    # What was under way when the will came disproves nothing, and a living agent goes on being heard.
+    (row,) = evaluate([agent(online=False, seen=20)], [], at(60))
+    assert row["status"] == "down"
+    (row,) = evaluate([agent(online=False, seen=40)], [], at(40) + WILL_DISPROVED_FOR)
+    assert row["status"] == "down"
+
+
+def test_new_losses_of_data_are_shown_for_a_day() -> None:
+    entries = [Lost("telemetry", f"reason {n}", 10 + n, at(-9), at(0), at(n)) for n in range(4)]
+    record = agent()._replace(ledger=entries)
+    (row,) = evaluate([record], [], NOW)
+    assert (row["status"], row["code"], row["since"]) == ("degraded", "data_lost", "2026-11-24T08:00:00.000000Z")
+    assert row["evidence"].startswith("10 of class telemetry lost (reason 0), dated 2026-11-24T07:59:51.000000Z to")
+    assert row["evidence"].endswith("; 1 reasons more")
+    assert [entry["count"] for entry in row["lost"]] == [10, 11, 12, 13]
+    (row,) = evaluate([record._replace(last_seen=at(3) + LOSS_SHOWN)], [], at(3) + LOSS_SHOWN)
+    assert (row["status"], len(row["lost"])) == ("ok", 4)
 
 
 def test_what_was_never_reported_is_unknown_not_well() -> None:

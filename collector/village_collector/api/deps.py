@@ -9,6 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.health_model import Doubt
 from village_collector.ports import Problem, TelemetryStore
@@ -36,6 +37,7 @@ class Deps:
     problems: Callable[[], Sequence[Problem]]
     public_url: str
     uploads: PendingUploads = field(default_factory=PendingUploads)
+    buffers: Buffers = field(kw_only=True)
     picture_seconds: float = 25.0
     now: Callable[[], datetime] = _now
     doubt: Callable[[str], Doubt] = lambda _agent: ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -14,8 +14,9 @@ from village_collector.api.common import AgentPath, AgentQuery, AreaQuery, Devic
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.events import EventDocument, event_document
 from village_collector.api.problems import Problem
+from village_collector.buffers import AGENT_DEVICE
 from village_collector.health import evaluate
-from village_collector.health_model import HealthRow
+from village_collector.health_model import Buffer, HealthRow
 from village_collector.ports import Field, StoreUnavailable
 from village_collector.stores.control_reads import Details, EventFilter
 from village_wire.clocks import format_time
@@ -111,20 +112,23 @@ def devices(deps: Provided, area: AreaQuery = None, agent: AgentQuery = None) ->
 
     设备清单及其健康状态。
     """
-    return answer("devices", {"devices": _entries(deps, area, agent)})
+    return answer("devices", {"devices": [entry for entry in _entries(deps, area, agent) if entry["device"]]})
 
 
 @router.get("/devices/{agent}/{device}", response_model=DeviceDocument, summary="One device")
 async def device(deps: Provided, agent: AgentPath, device: DevicePath) -> Response:
-    """Its health, the latest reading of each field, and its last 20 events.
+    """Its health, the latest reading of each field, and its last 20 events. Device `agent` is the agent itself.
 
-    单个设备：健康、最新读数、最近 20 条事件。
+    单个设备：健康、最新读数、最近 20 条事件。设备编号 agent 指代理自身。
     """
-    entries = await asyncio.to_thread(_entries, deps, None, agent)
-    entry = next((entry for entry in entries if entry["device"] == device), None)
+    own = device == AGENT_DEVICE
+    buffers = await deps.buffers.read() if own else {}
+    entries = await asyncio.to_thread(_entries, deps, None, agent, buffers)
+    entry = next((entry for entry in entries if entry["device"] == ("" if own else device)), None)
     if entry is None:
         raise Problem(404, f"{agent} has no device {device}", "unknown")
-    page = await asyncio.to_thread(deps.control.events, EventFilter(agent=agent, device=device), _PAGE_EVENTS)
+    wanted = EventFilter(agent=agent, device=None if own else device, own=own)
+    page = await asyncio.to_thread(deps.control.events, wanted, _PAGE_EVENTS)
     readings: list[dict[str, Any]] = []
     problem = ""
     try:
@@ -167,14 +171,15 @@ async def history(
     return answer("history", {"agent": agent, "device": device, "kind": found, "field": field, "samples": shown})
 
 
-def _entries(deps: Deps, area: str | None, agent: str | None) -> list[dict[str, Any]]:
-    rows = evaluate(*deps.control.health_records(area, agent), deps.now(), deps.doubt)
+def _entries(
+    deps: Deps, area: str | None, agent: str | None, buffers: Mapping[str, Buffer] | None = None
+) -> list[dict[str, Any]]:
+    rows = evaluate(*deps.control.health_records(area, agent), deps.now(), deps.doubt, buffers)
     details = deps.control.details(area, agent)
     entries: list[dict[str, Any]] = []
     for row in rows:
-        if row["device"]:
-            known = details.get((row["agent"], row["device"]), _NO_DETAILS)
-            entries.append({**row, "abilities": known.abilities, "firmware": known.firmware})
+        known = details.get((row["agent"], row["device"]), _NO_DETAILS)
+        entries.append({**row, "abilities": known.abilities, "firmware": known.firmware})
     return entries
 
 

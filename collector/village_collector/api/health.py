@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -37,7 +38,7 @@ class HealthDocument(TypedDict):
 
 
 @router.get("/health", response_model=HealthDocument, summary="Status of all devices")
-def health(
+async def health(
     deps: Provided,
     area: AreaQuery = None,
     agent: AgentQuery = None,
@@ -47,10 +48,13 @@ def health(
 ) -> Response:
     """The worst first, then by area, agent and device. The summary counts the rows of all statuses, whatever `status` selects.
 
-    最差的在前，其后按区域、代理、设备排序。汇总统计所有状态的行。
+    The row of an agent itself (`device` is empty) has its buffer and what it lost. 最差的在前，其后按区域、代理、设备排序。
+    汇总统计所有状态的行。代理自身的行（device 为空）含发件箱缓冲和丢失记录。
     """
     now = deps.now()
-    rows = evaluate(*deps.control.health_records(area, agent), now, deps.doubt)
+    buffers = await deps.buffers.read()
+    records = await asyncio.to_thread(deps.control.health_records, area, agent)
+    rows = await asyncio.to_thread(evaluate, *records, now, deps.doubt, buffers)
     shown = rows if not status else [row for row in rows if row["status"] in status]
     return answer(
         "health",

@@ -43,7 +43,10 @@ class AgentSummary(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events; None does not limit. `since` and `until` are about the event's own time, until exclusive."""
+    """Which events; None does not limit. `since` and `until` are about the event's own time, until exclusive.
+
+    `own` wants those of the agents themselves, not of devices.
+    """
 
     area: str | None = None
     agent: str | None = None
@@ -51,6 +54,7 @@ class EventFilter:
     kind: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    own: bool = False
 
 
 class EventRecord(NamedTuple):
@@ -232,6 +236,8 @@ def _filtered(wanted: EventFilter) -> Select[Any]:
         query = query.where(events.c.agent == wanted.agent)
     if wanted.device is not None:
         query = query.where(events.c.device == wanted.device)
+    if wanted.own:
+        query = query.where(events.c.device.is_(None))
     if wanted.kind is not None:
         query = query.where(events.c.kind == wanted.kind)
     if wanted.since is not None:

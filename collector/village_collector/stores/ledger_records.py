@@ -39,6 +39,11 @@ def merge_ledger(connection: Connection, news: Sequence[tuple[str, Event, dateti
         for agent in {row["agent"] for row in added}:
             _limit(connection, agent)
     changed = [row for key, row in newest.items() if key in known and _order(row) > _order(known[key])]
+    for row in changed:
+        before = known[row["agent"], row["item_class"], row["reason"]]
+        if row["count"] == before["count"]:
+            # Told again, as after each start of the agent: nothing new was lost.
+            row["received"] = before["received"]
     if changed:
         connection.execute(_UPDATE, [{f"new_{name}": value for name, value in row.items()} for row in changed])
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from tests.collector.kit import T0, MemoryTelemetry, Outbox, add_site, at, batch
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
+from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.ports import Problem
 from village_collector.stores.control import ControlStore
@@ -35,6 +36,7 @@ class Collector:
             telemetry=self.telemetry,
             commands=self.commands,
             problems=lambda: self.problems,
+            buffers=Buffers(self.telemetry),
             public_url="http://collector.village.example:8480",
             now=lambda: self.now,
         )

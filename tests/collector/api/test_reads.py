@@ -10,7 +10,7 @@ import pytest
 from tests.collector.api.conftest import Collector, document, problem
 from tests.collector.kit import OTHER, T0, VILLAGE, add_site, at, event, state, status
 from village_collector.ports import DeadLetter, Problem, Sample
-from village_wire.events import ButtonPressed
+from village_wire.events import ButtonPressed, Loss
 
 
 async def test_health(collector: Collector, client: httpx.AsyncClient) -> None:
@@ -89,6 +89,43 @@ async def test_one_device(collector: Collector, client: httpx.AsyncClient) -> No
     found = document(await client.get("/devices/gate-1/reader"), "device")
     assert (found["readings"], found["readings_problem"]) == ([], "the telemetry store is away")
     assert "gate-1 has no device lamp" in problem(await client.get("/devices/gate-1/lamp"), 404)
+
+
+async def test_an_agent_itself_is_a_device(collector: Collector, client: httpx.AsyncClient) -> None:
+    for field, value in {"outbox_hours": 41.5, "outbox_waiting": 312, "outbox_age_s": 60.0, "lost": 5}.items():
+        collector.telemetry.samples["gate-1", "agent", "agent", field] = [Sample(at(30), value)]
+    lost = event(Loss(item_class="telemetry", reason="outbox full", count=5, first=T0, last=at(9)), time=at(20))
+    await collector.deliver("gate-1", lost, event(ButtonPressed(action="ring"), "reader"), received=at(25))
+    found = document(await client.get("/devices/gate-1/agent"), "device")
+    row = found["device"]
+    assert (row["device"], row["kind"], row["status"], row["code"]) == ("", "agent", "degraded", "data_lost")
+    assert row["evidence"].startswith("5 of class telemetry lost (outbox full), dated 2026-11-24T08:00:00.000000Z to")
+    assert row["buffer"] == {
+        "hours": 41.5,
+        "waiting": 312,
+        "waiting_since": "2026-11-24T07:59:30.000000Z",
+        "bytes": None,
+        "time": "2026-11-24T08:00:30.000000Z",
+    }
+    assert [(entry["count"], entry["received"]) for entry in row["lost"]] == [(5, "2026-11-24T08:00:25.000000Z")]
+    assert [reading["field"] for reading in found["readings"]] == sorted(
+        ["lost", "outbox_age_s", "outbox_hours", "outbox_waiting"]
+    )
+    assert [told["kind"] for told in found["events"]] == ["loss"]
+    (row,) = [row for row in document(await client.get("/health"), "health")["devices"] if not row["device"]]
+    assert row["buffer"]["hours"] == 41.5
+    path = "/devices/gate-1/agent/history"
+    assert document(await client.get(path, params={"field": "outbox_hours"}), "history")["samples"] == [
+        ["2026-11-24T08:00:30.000000Z", 41.5]
+    ]
+    assert all(row["device"] for row in document(await client.get("/devices"), "devices")["devices"])
+    problem(await client.get("/devices/gate-7/agent"), 404)
+
+
+async def test_health_needs_no_telemetry_store(collector: Collector, client: httpx.AsyncClient) -> None:
+    collector.telemetry.broken = "the telemetry store is away"
+    collector.telemetry.samples["gate-1", "agent", "agent", "outbox_hours"] = [Sample(at(30), 1.0)]
+    assert {row["buffer"] for row in document(await client.get("/health"), "health")["devices"]} == {None}
 
 
 async def test_history(collector: Collector, client: httpx.AsyncClient) -> None:

@@ -94,7 +94,10 @@ async def test_the_latest_of_one_kind_by_agent(store: TelemetryStore, agent: str
     ]
     assert list(await store.write(b"\n".join(lines))) == []
     assert {name: list(found) for name, found in (await store.latest("agent", device)).items()} == {
-        f"{agent}x": [Field("agent", "lost", Sample(_at(-10), 0)), Field("agent", "outbox_hours", Sample(_at(-5), 2.0))],
+        f"{agent}x": [
+            Field("agent", "lost", Sample(_at(-10), 0)),
+            Field("agent", "outbox_hours", Sample(_at(-5), 2.0)),
+        ],
         f"{agent}y": [Field("agent", "outbox_hours", Sample(_at(-20), 1.0))],
     }
     assert await store.latest("nonsense", device) == {}
