@@ -1,4 +1,8 @@
-"""Answers agents that ask for the time, at once and signed. Needs no store; the collector's own clock is assumed to be right."""
+"""Answers agents that ask for the time, at once and signed. The collector's own clock is assumed to be right.
+
+The answer needs no store. An agent that takes no answer can send nothing that has a date, its own state included; so the collector
+records that state in its stead.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,20 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from village_collector.ports import ReceivedEvents, StoreUnavailable
+from village_wire.events import Event, StateChanged
+from village_wire.ids import uuid7
 from village_wire.session import Publication, Received, SessionError, Subscription
 from village_wire.time_answer import (
     EXPIRY_SECONDS,
     InvalidTime,
     TimeAnswer,
+    TimeRequest,
     read_time_request,
     sign_time_answer,
 )
@@ -28,6 +36,10 @@ SUBSCRIPTION = Subscription(collector_subscription("time"), qos=0, retained=Fals
 MAX_PER_SECOND = 1000
 #: Of one agent: an honest one asks once and waits.
 MAX_PER_AGENT = 2
+#: An agent that has been connected for so long and knows no time has a fault that a person must look at.
+UNSURE_SECONDS = 60
+#: More such agents at once are recorded again.
+MAX_UNSURE = 10_000
 #: Publications under way at once; each waits for the broker's answer.
 _AT_ONCE = 20
 
@@ -39,22 +51,26 @@ class TimeService:
         self,
         key: Ed25519PrivateKey,
         publish: Callable[[Publication], Awaitable[None]],
+        store_events: Callable[[Sequence[ReceivedEvents]], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`publish` raises `SessionError` when the broker did not take the message."""
+        """`publish` raises `SessionError` when the broker did not take the message; `store_events` blocks, and raises `StoreUnavailable`."""
         self._key = key
         self._publish = publish
+        self._store_events = store_events
         self._now = now
-        self._waiting: asyncio.Queue[tuple[str, str]] = asyncio.Queue(MAX_PER_SECOND)
+        self._waiting: asyncio.Queue[tuple[str, TimeRequest]] = asyncio.Queue(MAX_PER_SECOND)
         self._second = 0
         self._taken: Counter[str] = Counter()
         self._refused = 0
+        #: Agents that were recorded as unsure, with their session.
+        self._unsure: dict[str, str] = {}
 
     def on_message(self, message: Received) -> None:
         """Take a message of an agent's channel `time`; neither blocks nor raises. What is too much is dropped, and asked again."""
         try:
             place = parse_topic(message.topic)
-            nonce = read_time_request(message.payload).nonce
+            request = read_time_request(message.payload)
         except (InvalidTopic, InvalidTime) as error:
             self._refuse(f"{message.topic[:80]}: {error}")
             return
@@ -69,7 +85,7 @@ class TimeService:
             self._refuse(f"{place.agent} asks too often, or too many do")
             return
         self._taken[place.agent] += 1
-        self._waiting.put_nowait((place.agent, nonce))
+        self._waiting.put_nowait((place.agent, request))
 
     async def run(self) -> None:
         """Answer until cancelled."""
@@ -79,13 +95,36 @@ class TimeService:
 
     async def _answer_each(self) -> None:
         while True:
-            agent, nonce = await self._waiting.get()
-            answer = TimeAnswer(agent=agent, nonce=nonce, time=self._now())
+            agent, request = await self._waiting.get()
+            answer = TimeAnswer(agent=agent, nonce=request.nonce, time=self._now())
             payload = sign_time_answer(answer, self._key)
             try:
                 await self._publish(Publication(str(AgentTopic(agent, "clock")), payload, expiry=EXPIRY_SECONDS))
             except SessionError as error:
                 _log.debug("agent %s was not told the time: %s", agent, error)
+            await self._note_unsure(agent, request)
+
+    async def _note_unsure(self, agent: str, request: TimeRequest) -> None:
+        session, seconds = request.session, request.unsure_seconds
+        if session is None or seconds is None or seconds < UNSURE_SECONDS or self._unsure.get(agent) == session:
+            return
+        if len(self._unsure) >= MAX_UNSURE:
+            self._unsure.clear()
+        self._unsure[agent] = session
+        now = self._now()
+        state = StateChanged(
+            status="degraded",
+            code="clock_unsure",
+            evidence=f"connected for {seconds} s and takes no answer about the time",
+            since=now - timedelta(seconds=seconds),
+            session=session,
+        )
+        event = Event(id=uuid7(int(now.timestamp() * 1000)), time=now, data=state)
+        try:
+            await asyncio.to_thread(self._store_events, [ReceivedEvents(agent, now, [event])])
+        except StoreUnavailable as error:
+            self._unsure.pop(agent, None)
+            _log.debug("agent %s does not know the time; that can't be stored: %s", agent, error)
 
     def _refuse(self, problem: str) -> None:
         self._refused += 1

@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 
 from tests.agent.kit import running, until
-from tests.collector.kit import T0, Outbox
+from tests.collector.kit import SESSION, T0, Outbox, add_site, at, batch, state
+from village_collector.stores.control import ControlStore
 from village_collector.time_service import MAX_PER_AGENT, MAX_PER_SECOND, TimeService
 from village_wire.session import Received
 from village_wire.time_answer import EXPIRY_SECONDS, TimeAnswer, TimeRequest, encode_time_request, read_time_answer
@@ -23,8 +24,9 @@ def request(agent: str = "lin", nonce: str = NONCE, *, retained: bool = False) -
 
 
 @asynccontextmanager
-async def service(broker: Outbox) -> AsyncIterator[TimeService]:
-    made = TimeService(broker.key, broker.publish, now=lambda: T0 + timedelta(seconds=3))
+async def service(broker: Outbox, control: ControlStore | None = None) -> AsyncIterator[TimeService]:
+    store = (lambda _: None) if control is None else control.store_events
+    made = TimeService(broker.key, broker.publish, store, now=lambda: T0 + timedelta(seconds=3))
     async with running(made.run()):
         yield made
 
@@ -85,3 +87,27 @@ async def test_more_than_a_county_at_once_is_bounded_and_a_lost_broker_ends_noth
             while not broker.sent:
                 one.on_message(request("later"))
                 await asyncio.sleep(0.05)
+
+
+async def test_an_agent_that_takes_no_answer_is_degraded_until_it_says_otherwise(control: ControlStore) -> None:
+    await asyncio.to_thread(add_site, control)
+    broker = Outbox()
+
+    def unsure(seconds: int) -> Received:
+        asked = TimeRequest(nonce=NONCE, session=SESSION, unsure_seconds=seconds)
+        return Received("village/1/agent/gate-1/time", encode_time_request(asked), retained=False)
+
+    def condition() -> tuple[str | None, str | None]:
+        (record,) = control.health_records()[0]
+        return record.status, record.code
+
+    async with service(broker, control) as one:
+        one.on_message(unsure(59))
+        await until(lambda: len(broker.sent) == 1)
+        assert await asyncio.to_thread(condition) == (None, None)
+        one.on_message(unsure(61))
+        async with asyncio.timeout(5):
+            while await asyncio.to_thread(condition) != ("degraded", "clock_unsure"):
+                await asyncio.sleep(0.01)
+    await asyncio.to_thread(control.store_events, [batch("gate-1", state(None, time=at(60)))])
+    assert await asyncio.to_thread(condition) == ("ok", "works")

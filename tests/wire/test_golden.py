@@ -154,7 +154,7 @@ def test_lines() -> None:
 
 
 def test_time() -> None:
-    request = TimeRequest(nonce=SESSION)
+    request = TimeRequest(nonce=SESSION, session=SESSION, unsure_seconds=75)
     check("time.json", encode_time_request(request))
     assert read_time_request(encode_time_request(request)) == request
     answer = TimeAnswer(agent="lin-1", nonce=SESSION, time=TIME)

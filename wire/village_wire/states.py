@@ -105,6 +105,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "This is a fault of the program: send the agent's log to its makers.",
         "这是程序故障：请将代理日志发送给开发者。",
     ),
+    "clock_unsure": (
+        "The box does not know the time: compare its `command_key`, and its rights to `time` and `clock` at the broker.",
+        "设备不知道时间：请核对其 command_key，以及它在消息服务器上使用 time 和 clock 主题的权限。",
+    ),
     "unstable": (
         "It comes and goes: check cable, plugs, power supply and radio signal.",
         "时好时坏：请检查线缆、接头、电源和无线信号。",

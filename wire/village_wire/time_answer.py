@@ -8,10 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from typing import Annotated
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from village_wire.clocks import Instant
 from village_wire.commands import canonical
@@ -35,9 +36,14 @@ class _Model(BaseModel):
 
 
 class TimeRequest(_Model):
-    """An agent asks for the time. The nonce is new for each request."""
+    """An agent asks for the time. The nonce is new for each request.
+
+    `session` and `unsure_seconds` are there while the agent does not know the time, and say for how long it has been connected so.
+    """
 
     nonce: HexId
+    session: HexId | None = None
+    unsure_seconds: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
 class TimeAnswer(_Model):
@@ -50,7 +56,7 @@ class TimeAnswer(_Model):
 
 def encode_time_request(request: TimeRequest) -> bytes:
     """Return the payload of a request."""
-    return request.model_dump_json().encode()
+    return request.model_dump_json(exclude_none=True).encode()
 
 
 def read_time_request(payload: bytes) -> TimeRequest:
