@@ -1,11 +1,14 @@
-"""Answers to agents: which batches are on disk and which never will be. Several go into one message."""
+"""Answers to agents: which batches are on disk and which never will be. Several go into one message.
+
+They are sent at QoS 0: the loss of one is made good by the agent, which sends its batch again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,8 +21,8 @@ _log = logging.getLogger(__name__)
 MAX_STORED, MAX_REFUSED = 3000, 40
 #: Ids that wait to be sent, some 100 bytes each. Beyond it they are forgotten, and the agent sends its batch again.
 MAX_WAITING = 100_000
-#: Publications under way at once; each waits for the broker's answer.
-_AT_ONCE = 50
+#: Messages that are given to the connection in one go, mostly of some 150 bytes each.
+_AT_ONCE = 200
 
 
 @dataclass(slots=True)
@@ -31,9 +34,9 @@ class _Waiting:
 class Acks:
     """Collects answers and sends them. One that gets lost is no harm: the batch comes again and is stored once."""
 
-    def __init__(self, publish: Callable[[Publication], Awaitable[None]]) -> None:
-        """`publish` raises `SessionError` when the broker did not take the message."""
-        self._publish = publish
+    def __init__(self, send: Callable[[Sequence[Publication]], Awaitable[None]]) -> None:
+        """`send` returns once the messages have left, and raises `SessionError` when they did not."""
+        self._send = send
         self._waiting: dict[str, _Waiting] = {}
         self._count = 0
         self._changed = asyncio.Event()
@@ -56,14 +59,15 @@ class Acks:
             self._changed.clear()
             waiting, self._waiting, self._count = self._waiting, {}, 0
             messages = (
-                Publication(str(AgentTopic(agent, "ack")), payload)
+                Publication(str(AgentTopic(agent, "ack")), payload, qos=0)
                 for agent, answers in waiting.items()
                 for payload in encode_acks(answers.stored, answers.refused)
             )
             while chunk := list(islice(messages, _AT_ONCE)):
-                async with asyncio.TaskGroup() as group:
-                    for message in chunk:
-                        group.create_task(self._send(message), name=f"publish {message.topic}")
+                try:
+                    await self._send(chunk)
+                except SessionError as error:
+                    _log.debug("%d messages were not sent: %s", len(chunk), error)
             if self._closed and not self._waiting:
                 return
 
@@ -76,12 +80,6 @@ class Acks:
         self._changed.set()
         self._count += 1
         return self._count <= MAX_WAITING
-
-    async def _send(self, message: Publication) -> None:
-        try:
-            await self._publish(message)
-        except SessionError as error:
-            _log.debug("%s was not sent: %s", message.topic, error)
 
 
 def encode_acks(stored: list[str], refused: list[tuple[str, str]]) -> list[bytes]:

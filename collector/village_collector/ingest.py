@@ -67,16 +67,16 @@ class Ingest:
         self,
         telemetry: TelemetryStore,
         control: ControlSink,
-        publish: Callable[[Publication], Awaitable[None]],
+        send: Callable[[Sequence[Publication]], Awaitable[None]],
         events_stored: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`publish` raises `SessionError`; `events_stored` is called in the event loop after each batch of events."""
+        """`send` raises `SessionError`; `events_stored` is called in the event loop after each batch of events."""
         self._telemetry = telemetry
         self._control = control
         self._events_stored = events_stored
         self._now = now
-        self._acks = Acks(publish)
+        self._acks = Acks(send)
         self._retry = StoreRetry(now)
         self._agents = Agents(control, self._retry, now)
         self._readings = Mailbox("telemetry", MAX_TELEMETRY_BYTES)

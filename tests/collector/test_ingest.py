@@ -41,7 +41,7 @@ class Collector:
         self.control = control
         self.outbox = Outbox()
         self.notified = 0
-        self.ingest = Ingest(self.telemetry, control, self.outbox.publish, self._notify)
+        self.ingest = Ingest(self.telemetry, control, self.outbox.send, self._notify)
 
     def _notify(self) -> None:
         self.notified += 1
