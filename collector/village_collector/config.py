@@ -120,6 +120,11 @@ class TelemetrySection(_Section):
         description="File with a token that may read and write the bucket. 存放令牌的文件（须可读写该存储桶）。",
         examples=["/etc/village/influx-token"],
     )
+    downsampled_bucket: str = Field(
+        "",
+        description="Bucket of five-minute means in InfluxDB, for long histories; empty: none. InfluxDB 中五分钟均值的存储桶，用于长期历史；留空则不用。",
+        examples=["telemetry-5m"],
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

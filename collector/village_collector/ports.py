@@ -13,16 +13,26 @@ from village_wire.presence import AgentStatus, Inventory
 
 
 class StoreUnavailable(Exception):
-    """The store can't take or give data now; the text names the store and what to do. Nothing was acknowledged."""
+    """The store can't take or give data now; the text names the store and what to do. Nothing was acknowledged.
+
+    `code` is one of `village_wire.states.ADVICE`; `retry_after` (seconds) is 0 unless the store named a time to wait.
+    """
+
+    def __init__(self, text: str, *, code: str = "collector_lost", retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.code = code
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What keeps the collector from taking data in, since when; the text says what to do."""
+    """What keeps the collector from taking data in (`down`) or makes it late (`degraded`), since when; the text says what to do."""
 
     part: Literal["broker", "store"]
     since: datetime
     text: str
+    code: str = "collector_lost"
+    status: Literal["degraded", "down"] = "down"
 
 
 @dataclass(frozen=True, slots=True)
