@@ -11,8 +11,10 @@ from village_collector.health_model import Doubt
 from village_collector.ports import Problem
 from village_wire.session import Session
 
-#: After the collector's return agents may take so long to be heard of, and a broker may be away so long, before they are doubted.
-RETURN_SECONDS = 20.0
+#: A broker may be away for so long before what is known of agents is doubted.
+LOST_SECONDS = 20.0
+#: After the collector's return agents may take so long to be heard of: they wait up to 60 s between two tries to connect.
+RETURN_SECONDS = 75.0
 _LINK_SECONDS = 1.0
 
 
@@ -34,7 +36,7 @@ class BrokerLink:
         """As `doubt`, at a monotonic time."""
         connected_at = self._session.connected_at
         if connected_at is None:
-            return "collector_lost" if now - self._last_connected > RETURN_SECONDS else ""
+            return "collector_lost" if now - self._last_connected > LOST_SECONDS else ""
         if self._heard_at(agent) >= connected_at or now - connected_at < RETURN_SECONDS:
             return ""
         return "not_heard"

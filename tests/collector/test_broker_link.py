@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from village_collector.broker_link import RETURN_SECONDS, BrokerLink
+from village_collector.broker_link import LOST_SECONDS, RETURN_SECONDS, BrokerLink
 from village_wire.session import BrokerAddress, Session, SessionSettings
 
 
@@ -26,5 +26,5 @@ def test_an_agent_must_be_heard_of_after_the_collectors_return(session: Session)
 def test_without_a_broker_nothing_is_known_for_long(session: Session) -> None:
     link = BrokerLink(session, lambda _agent: 1e12)
     started = time.monotonic()
-    assert link.doubt_at("any", started + RETURN_SECONDS - 1) == ""
-    assert link.doubt_at("any", started + RETURN_SECONDS + 1) == "collector_lost"
+    assert link.doubt_at("any", started + LOST_SECONDS - 1) == ""
+    assert link.doubt_at("any", started + LOST_SECONDS + 1) == "collector_lost"
