@@ -87,6 +87,16 @@ def test_deflated_lines_come_back(lines: bytes) -> None:
     assert inflate(CONTENT_DEFLATED, deflate(lines)) == lines
 
 
+def test_a_sender_may_do_without_the_dictionary() -> None:
+    assert inflate(CONTENT_DEFLATED, zlib.compress(LINE)) == LINE
+
+
+def test_what_agents_deflate_today_can_be_read_tomorrow() -> None:
+    # The four bytes after the header are the dictionary's checksum: another dictionary breaks every agent in the field.
+    assert deflate(LINE)[2:6].hex() == "e1d46cf5"
+    assert len(deflate(LINE)) < len(zlib.compress(LINE)) - 10
+
+
 @pytest.mark.parametrize(
     "payload",
     [

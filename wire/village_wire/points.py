@@ -80,6 +80,22 @@ KINDS: Mapping[str, Mapping[str, type]] = {
     },
 }
 
+#: What lines look like: a batch of an idle site shrinks to three fifths, for most of it is names. Frozen, because both ends must have
+#: the same, and the commonest last; what it lacks only deflates less.
+_DICTIONARY = (
+    b"sensor,agent=,device= temperature_c=,humidity_percent=,battery_percent=,power_w=,energy_kwh=,voltage_v=,current_a=,"
+    b"illuminance_lx=,pressure_hpa=,co2_ppm=,water_level_m=,link_quality= "
+    b"register,agent=,device= value=0.0 switch,agent=,device= on=false contact,agent=,device= on=true "
+    b"lock,agent=,device= locked=true "
+    b"host,agent=,device=box cpu_percent=,memory_percent=,disk_percent=,disk_free_bytes=,disk_written_bytes=,temperature_c=,"
+    b"under_voltage=false,uptime_s=,load_1m=,received_bytes=,sent_bytes=,link_up=true "
+    b"agent,agent=,device=agent memory_bytes=5,outbox_bytes=0i,outbox_waiting=0i,outbox_hours=87660.0,outbox_age_s=0.0,"
+    b"lost=0i,lost_events=0i,lost_receipts=0i,lost_telemetry=0i,restarts=0i,sent_bytes=,received_bytes= 1"
+    b"camera,agent=,device= packets_per_s=25.0,key_frames_per_min=60.0,bits_per_s=1000000.0,packet_age_s=0.0,"
+    b"key_frame_age_s=0.5 1\nloudspeaker,agent=,device= busy=false,volume_percent=80.0 1"
+    b"\nreader,agent=,device= online=true,secure=true,tamper=false,power_fault=false 1"
+)
+
 
 class InvalidPoint(ValueError):
     """A reading does not fit the table of kinds."""
@@ -110,12 +126,13 @@ def encode_point(kind: str, agent: str, device: str, fields: Mapping[str, Value]
 
 
 def deflate(lines: bytes) -> bytes:
-    """Compress a batch for the content type `influx-line+zlib`."""
-    return zlib.compress(lines, 6)
+    """Compress a batch for the content type `influx-line+zlib`, against a preset dictionary (RFC 1950, section 2.2)."""
+    encoder = zlib.compressobj(6, zdict=_DICTIONARY)
+    return encoder.compress(lines) + encoder.flush()
 
 
 def inflate(content_type: str, payload: bytes) -> bytes:
-    """Return the lines of a message, whatever its content type.
+    """Return the lines of a message, whatever its content type. A sender may do without the dictionary.
 
     Raises:
         InvalidBatch: unknown content type, broken compression, or more than `MAX_INFLATED_BYTES`.
@@ -126,7 +143,7 @@ def inflate(content_type: str, payload: bytes) -> bytes:
         return payload
     if content_type != CONTENT_DEFLATED:
         raise InvalidBatch(f"unknown content type {content_type[:40]!r}")
-    decoder = zlib.decompressobj()
+    decoder = zlib.decompressobj(zdict=_DICTIONARY)
     try:
         lines = decoder.decompress(payload, MAX_INFLATED_BYTES)
     except zlib.error as error:

@@ -19,7 +19,7 @@ from village_drivers.serial_line import SerialLine
 from village_wire.points import Value
 
 #: An unchanged value is reported this often, so that a reader can tell a steady value from a dead device.
-REPEAT_SECONDS = 60.0
+REPEAT_SECONDS = 300.0
 #: More commands than this wait for one board only when something has gone mad.
 MAX_WAITING = 64
 #: How long an open lock may hold up the driver's end.

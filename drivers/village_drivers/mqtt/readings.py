@@ -15,7 +15,7 @@ from village_wire.events import Alarm, ButtonPressed
 from village_wire.points import Value
 
 #: Unchanged values are reported this often; some devices send theirs every second.
-REPEAT_SECONDS = 60.0
+REPEAT_SECONDS = 300.0
 
 
 class Readings:

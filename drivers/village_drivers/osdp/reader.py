@@ -23,7 +23,8 @@ from village_wire.states import Status
 COMMAND_SECONDS = 2.0
 #: Readers report tamper and power by themselves; the question is for those that do not.
 STATUS_SECONDS = 30.0
-READING_SECONDS = 60.0
+#: Between readings that have not changed.
+READING_SECONDS = 300.0
 #: A release longer than one timer is renewed this long before the timer ends.
 _RENEW_SECONDS = 5.0
 

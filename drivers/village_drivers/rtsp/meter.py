@@ -77,17 +77,17 @@ class Meter:
         self._bytes += packet.size
 
     def reading(self, now: float) -> dict[str, Value]:
-        """Return the fields of a `camera` reading; an age that is not known is left out."""
+        """Return the fields of a `camera` reading, with the digits that mean something; an age that is not known is left out."""
         span = self._span(now)
         fields: dict[str, Value] = {
-            "packets_per_s": self._packets / span,
-            "key_frames_per_min": self._keys * 60 / span,
-            "bits_per_s": self._bytes * 8 / span,
+            "packets_per_s": round(self._packets / span, 1),
+            "key_frames_per_min": round(self._keys * 60 / span, 1),
+            "bits_per_s": round(self._bytes * 8 / span, -2),
         }
         if self.last_packet is not None:
-            fields["packet_age_s"] = now - self.last_packet
+            fields["packet_age_s"] = round(now - self.last_packet, 2)
         if self.last_key is not None:
-            fields["key_frame_age_s"] = now - self.last_key
+            fields["key_frame_age_s"] = round(now - self.last_key, 2)
         return fields
 
     def _span(self, now: float) -> float:

@@ -46,7 +46,7 @@ class Timing:
     #: Between status queries while nothing is spoken.
     poll: float = 10.0
     #: Between readings that have not changed.
-    reading: float = 60.0
+    reading: float = 300.0
     #: So long without noise is a clean line.
     quiet: float = 30.0
     #: A character is spoken in about 0.2 s. After this long per character, and `slack`, the idle reply may be lost.
