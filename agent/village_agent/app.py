@@ -26,7 +26,7 @@ from village_agent.supervisor import Supervisor
 from village_agent.uplink import Uplink
 from village_wire import __version__
 from village_wire.events import AgentStarted
-from village_wire.presence import AgentStatus, Inventory, encode_message
+from village_wire.presence import AgentStatus, InvalidMessage, Inventory, decode_message, encode_message
 from village_wire.session import Publication, Received, Session, SessionError, SessionSettings, Subscription
 from village_wire.systemd import Notifier
 from village_wire.topics import AgentTopic, agent_subscriptions
@@ -41,6 +41,8 @@ SESSION_EXPIRY_SECONDS = 3600
 _GOODBYE_SECONDS = 2.0
 #: Devices of one driver often appear one after the other; one inventory tells them all.
 _INVENTORY_SECONDS = 1.0
+#: Two boxes with the same id drive each other out; neither must answer that without a pause.
+_GREET_AGAIN_SECONDS = 0.5
 
 
 class AlreadyRunning(Exception):
@@ -73,6 +75,8 @@ class Agent:
         self._since = datetime.now(UTC)
         self.session_id = uuid4().hex
         self._connection = 0
+        self._leaving = False
+        self._will_seen = asyncio.Event()
         self._disk = DiskThread()
         self._outbox = Outbox(settings.state_dir / "outbox.db", settings.outbox.max_bytes, self._disk)
         holds = Holds(settings.agent.fault_seconds, settings.agent.recovery_seconds)
@@ -92,6 +96,7 @@ class Agent:
         )
         self._uplink = Uplink(self._agent, self._outbox, self._session)
         self._ack_topic = str(AgentTopic(self._agent, "ack"))
+        self._status_topic = str(AgentTopic(self._agent, "status"))
         self._devices_changed = asyncio.Event()
         self._hub.on_card = self._doors.on_card
         self._hub.on_devices_changed = self._devices_changed.set
@@ -110,6 +115,7 @@ class Agent:
                     "uplink": self._uplink.run(),
                     "session": self._session.run(self._announce),
                     "inventory": self._publish_changes(),
+                    "greeting": self._greet_again(),
                     "health": report_self(self._agent, self._outbox, self._supervisor),
                     "watchdog": feed_watchdog(notifier, self._disk, self._supervisor),
                 }
@@ -147,6 +153,7 @@ class Agent:
                 await self._commands.drain()
         except TimeoutError:
             _log.warning("commands are still under way after %.0f s; they end without a result", GRACE_SECONDS)
+        self._leaving = True
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self._session.publish(self._status(online=False))
@@ -156,6 +163,8 @@ class Agent:
     def _on_message(self, message: Received) -> None:
         if message.topic == self._ack_topic:
             self._uplink.on_ack(message.payload)
+        elif message.topic == self._status_topic:
+            self._on_status(message.payload)
         else:
             self._commands.on_message(message)
 
@@ -166,6 +175,21 @@ class Agent:
         await self._session.publish(self._status(online=True))
         await self._session.publish(self._inventory())
         self._uplink.connected()
+
+    def _on_status(self, payload: bytes) -> None:
+        with contextlib.suppress(InvalidMessage):
+            if not decode_message(AgentStatus, payload).online and not self._leaving:
+                self._will_seen.set()
+
+    async def _greet_again(self) -> None:
+        """Whenever a broker took the will of an earlier connection for the last word, let it keep the present status again."""
+        while True:
+            await self._will_seen.wait()
+            await asyncio.sleep(_GREET_AGAIN_SECONDS)
+            self._will_seen.clear()
+            # Without a connection the next one's greeting does it.
+            with contextlib.suppress(SessionError):
+                await self._session.publish(self._status(online=True))
 
     async def _publish_changes(self) -> None:
         while True:

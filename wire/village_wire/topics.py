@@ -70,8 +70,9 @@ def parse_topic(text: str) -> AgentTopic | AreaCommandTopic:
 
 
 def agent_subscriptions(agent: str, area: str) -> list[str]:
-    """Topics that an agent listens to: its own commands, acks and time, and the commands of its area and of all above it."""
-    own = [str(AgentTopic(agent, "command")), str(AgentTopic(agent, "ack")), str(AgentTopic(agent, "clock"))]
+    """Topics that an agent listens to: its own commands, acks, time and status, and the commands of its area and of all above it."""
+    channels: tuple[AgentChannel, ...] = ("command", "ack", "clock", "status")
+    own = [str(AgentTopic(agent, channel)) for channel in channels]
     return own + [str(AreaCommandTopic(code)) for code in chain(area)]
 
 
