@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 
@@ -25,7 +26,9 @@ class Mailbox:
         self._bytes = 0
         self._dropped = 0
         self._closed = False
-        self._changed = asyncio.Event()
+        #: Set when so many bytes wait as the one who waits for them wants.
+        self._wanted = 1
+        self._enough = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -54,7 +57,8 @@ class Mailbox:
             self._keys.add(key)
         self._waiting.append(message)
         self._bytes += size
-        self._changed.set()
+        if self._bytes >= self._wanted:
+            self._enough.set()
 
     def pop(self) -> Received | None:
         """Return the oldest message, or None."""
@@ -70,17 +74,22 @@ class Mailbox:
 
     async def wait(self, full_bytes: int, seconds: float) -> bool:
         """Return True as soon as `full_bytes` wait, or `seconds` after something did; False once closed."""
-        while not self._waiting and not self._closed:
-            self._changed.clear()
-            await self._changed.wait()
-        if self._bytes < full_bytes and not self._closed:
-            await asyncio.sleep(seconds)
+        await self._until(1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._until(full_bytes)
         return not self._closed
 
     def close(self) -> None:
         """Let the one who waits go; what still waits here was never acknowledged."""
         self._closed = True
-        self._changed.set()
+        self._enough.set()
+
+    async def _until(self, wanted: int) -> None:
+        self._wanted = wanted
+        while self._bytes < wanted and not self._closed:
+            self._enough.clear()
+            await self._enough.wait()
 
 
 def _size(message: Received) -> int:
