@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,13 +16,18 @@ from village_agent.commands import CommandRuntime, Identity
 from village_agent.config import Settings
 from village_agent.disk import DiskThread
 from village_agent.door.runtime import DoorRuntime
-from village_agent.health import feed_watchdog, report_self
+from village_agent.health import feed_watchdog, report_disk, report_losses, report_self
 from village_agent.outbox import Outbox, OutboxUnavailable
+from village_agent.own_state import OwnState, watch_clock
+from village_agent.pace import Pace
+from village_agent.recorder import Recorder
 from village_agent.report import Hub
 from village_agent.roster import Roster
 from village_agent.states import StateTable
 from village_agent.steadiness import Holds
 from village_agent.supervisor import Supervisor
+from village_agent.system_clock import boot_id
+from village_agent.timekeeper import Timekeeper
 from village_agent.uplink import Uplink
 from village_wire import __version__
 from village_wire.events import AgentStarted
@@ -39,6 +44,8 @@ GRACE_SECONDS = 5.0
 SESSION_EXPIRY_SECONDS = 3600
 #: Saying goodbye must not delay the stop on a dead link.
 _GOODBYE_SECONDS = 2.0
+#: Part of the outbox's space that undated readings and events may take besides.
+UNDATED_SHARE = 5
 #: Devices of one driver often appear one after the other; one inventory tells them all.
 _INVENTORY_SECONDS = 1.0
 #: Two boxes with the same id drive each other out; neither must answer that without a pause.
@@ -53,7 +60,8 @@ class AlreadyRunning(Exception):
 def state_lock(folder: Path) -> Iterator[None]:
     """Make the state directory (mode 0700) and keep other agents out of it; raises `AlreadyRunning` or `OSError`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # The folder itself is locked: a disk that is full or read-only holds no new file, and doors must work nevertheless.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,32 +80,71 @@ class Agent:
         self._settings = settings
         self._roster = roster
         self._agent = settings.agent.id
-        self._since = datetime.now(UTC)
         self.session_id = uuid4().hex
         self._connection = 0
         self._leaving = False
         self._will_seen = asyncio.Event()
         self._disk = DiskThread()
-        self._outbox = Outbox(settings.state_dir / "outbox.db", settings.outbox.max_bytes, self._disk)
-        holds = Holds(settings.agent.fault_seconds, settings.agent.recovery_seconds)
-        self._hub = Hub(self._agent, self.session_id, self._outbox, StateTable(holds))
+        self._timekeeper = Timekeeper(
+            self._agent,
+            settings.command_key,
+            self._publish,
+            session=self.session_id,
+            trust_system=settings.agent.trust_system_clock,
+        )
+        self._started = self._timekeeper.now()
+        outbox = settings.outbox
+        self._outbox = Outbox(
+            settings.state_dir / "outbox.db",
+            outbox.max_bytes,
+            self._disk,
+            outbox.write_seconds,
+            self._timekeeper.now_ns,
+        )
+        self._recorder = Recorder(
+            self._timekeeper.clock,
+            self._outbox,
+            settings.state_dir / "undated.db",
+            boot_id(),
+            outbox.max_bytes // UNDATED_SHARE,
+            self._disk,
+        )
+        self._hub = Hub(
+            self._agent,
+            self.session_id,
+            self._recorder,
+            StateTable(Holds(settings.agent.fault_seconds, settings.agent.recovery_seconds)),
+            self._timekeeper.now_ns,
+            self._timekeeper.dated,
+        )
+        self._own_state = OwnState(self._hub)
         self._supervisor = Supervisor(roster, self._hub)
         self._doors = DoorRuntime(settings.doors, roster, self._hub)
         identity = Identity(self._agent, settings.agent.area, settings.command_key)
         self._commands = CommandRuntime(
-            identity, settings.state_dir / "commands.db", self._disk, self._outbox, roster, self._hub, settings.ca_file
+            identity,
+            settings.state_dir / "commands.db",
+            self._disk,
+            self._outbox,
+            roster,
+            self._hub,
+            self._timekeeper,
+            settings.ca_file,
         )
         self._session = Session(
-            SessionSettings(
-                settings.address, f"agent-{self._agent}", self._next_will, expiry=SESSION_EXPIRY_SECONDS
-            ),
+            SessionSettings(settings.address, f"agent-{self._agent}", self._next_will, expiry=SESSION_EXPIRY_SECONDS),
             [Subscription(topic, retained=False) for topic in agent_subscriptions(self._agent, settings.agent.area)],
             self._on_message,
         )
-        self._uplink = Uplink(self._agent, self._outbox, self._session)
+        pace = Pace(outbox.send_seconds, outbox.drain_bytes_per_second, outbox.drain_spread_seconds)
+        self._uplink = Uplink(self._agent, self._outbox, self._session, pace=pace)
         self._ack_topic = str(AgentTopic(self._agent, "ack"))
         self._status_topic = str(AgentTopic(self._agent, "status"))
+        self._clock_topic = str(AgentTopic(self._agent, "clock"))
         self._devices_changed = asyncio.Event()
+        self._outbox.on_condition = partial(report_disk, self._own_state)
+        self._timekeeper.on_change = self._recorder.clock_changed
+        self._recorder.on_restored = self._timekeeper.restored
         self._hub.on_card = self._doors.on_card
         self._hub.on_devices_changed = self._devices_changed.set
 
@@ -105,18 +152,23 @@ class Agent:
         """Serve until `stop` is set; then finish what is under way within the grace, say goodbye and close."""
         settings = self._settings
         self._hub.post(None, AgentStarted(session=self.session_id, version=__version__))
-        writer = asyncio.create_task(self._outbox.run(), name="outbox")
+        writer = asyncio.create_task(self._write(), name="outbox")
         try:
             async with asyncio.TaskGroup() as group:
                 work = {
                     "supervisor": self._supervisor.run(),
                     "doors": self._doors.run(),
+                    "clock": self._timekeeper.run(),
                     "commands": self._commands.run(),
                     "uplink": self._uplink.run(),
                     "session": self._session.run(self._announce),
                     "inventory": self._publish_changes(),
                     "greeting": self._greet_again(),
-                    "health": report_self(self._agent, self._outbox, self._supervisor),
+                    "health": report_self(self._hub, self._outbox, self._supervisor),
+                    "losses": report_losses(self._outbox, self._hub),
+                    "clock watch": watch_clock(
+                        self._own_state, self._timekeeper.known, lambda: self._session.connected
+                    ),
                     "watchdog": feed_watchdog(notifier, self._disk, self._supervisor),
                 }
                 tasks = [group.create_task(job, name=name) for name, job in work.items()]
@@ -133,6 +185,7 @@ class Agent:
             writer.cancel()
             await asyncio.wait([writer])
             await self._commands.close()
+            await self._recorder.close()
             await self._outbox.close()
             await self._disk.close()
             _log.info("agent %s stopped", self._agent)
@@ -165,13 +218,25 @@ class Agent:
             self._uplink.on_ack(message.payload)
         elif message.topic == self._status_topic:
             self._on_status(message.payload)
+        elif message.topic == self._clock_topic:
+            self._timekeeper.on_answer(message.payload)
         else:
             self._commands.on_message(message)
 
+    async def _write(self) -> None:
+        """Write both files until cancelled; each is closed by whoever started this."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._outbox.run(), name="outbox")
+            group.create_task(self._recorder.run(), name="recorder")
+
+    async def _publish(self, message: Publication) -> None:
+        await self._session.publish(message)
+
     async def _announce(self) -> None:
+        self._timekeeper.connected()
         # Whoever sees us online may rely on the events of our start, even if we are killed now.
         with contextlib.suppress(OutboxUnavailable):
-            await self._outbox.add_events([])
+            await self._recorder.add_events([])
         await self._session.publish(self._status(online=True))
         await self._session.publish(self._inventory())
         self._uplink.connected()
@@ -210,7 +275,13 @@ class Agent:
 
     def _status(self, *, online: bool) -> Publication:
         number = max(1, self._connection)
-        status = AgentStatus(online=online, connection=number, session=self.session_id, version=__version__, since=self._since)
+        status = AgentStatus(
+            online=online,
+            connection=number,
+            session=self.session_id,
+            version=__version__,
+            since=self._timekeeper.dated(self._started),
+        )
         return Publication(str(AgentTopic(self._agent, "status")), encode_message(status), retain=True)
 
     def _inventory(self) -> Publication:

@@ -16,6 +16,8 @@ from village_wire.events import CommandResult, Event
 
 #: A command is remembered for so long after its expiry; then its expiry alone keeps it from being executed.
 KEPT_SECONDS = 24 * 3600.0
+#: In place of a time that is not known yet: the year 5138.
+_NOT_YET = 1e11
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS command (id TEXT PRIMARY KEY, expires REAL NOT NULL);
@@ -38,12 +40,20 @@ class Unfinished:
 class CommandTable:
     """One open file. Every change is on disk when the method returns. All methods raise `sqlite3.Error` when the disk refuses."""
 
-    def __init__(self, path: Path, now: datetime) -> None:
-        """Open or create the file. A damaged one is put aside; commands issued before `now` are then no longer told apart."""
+    def __init__(self, path: Path) -> None:
+        """Open or create the file. A damaged one is put aside; `begin` then says from when on commands are told apart again."""
         self._db, damaged = open_database(path, _SCHEMA)
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.execute("INSERT OR IGNORE INTO clock VALUES (1, 0, ?)", (now.timestamp() if damaged else 0.0,))
+        self._db.execute("INSERT OR IGNORE INTO clock VALUES (1, 0, ?)", (_NOT_YET if damaged else 0.0,))
+
+    def begin(self, now: datetime) -> None:
+        """The time is known: a table that replaces a damaged one knows nothing of commands issued before it."""
+        self._db.execute("UPDATE clock SET not_before = ? WHERE not_before = ?", (now.timestamp(), _NOT_YET))
+
+    def distrust(self) -> None:
+        """Commands may have been executed that are not in this table: until `begin` all are refused, then those issued before it."""
+        self._db.execute("UPDATE clock SET not_before = ?", (_NOT_YET,))
 
     def known_results(self, command: UUID) -> list[Event] | None:
         """Return the latest result of each device, or None for a command that was never seen."""
@@ -56,9 +66,13 @@ class CommandTable:
         """Remember a command with its first results, `accepted` or `refused`; forget those that are long expired."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.execute("DELETE FROM command WHERE expires < ?", (now.timestamp() - KEPT_SECONDS,))
-            self._db.execute("INSERT INTO command VALUES (?, ?)", (str(command.id), command.expires.timestamp()))
             self._db.execute("UPDATE clock SET latest_issued = max(latest_issued, ?)", (command.issued.timestamp(),))
+            # Our clock alone must not decide: were it ahead, what is forgotten could be executed again.
+            self._db.execute(
+                "DELETE FROM command WHERE expires < (SELECT min(?, latest_issued) FROM clock) - ?",
+                (now.timestamp(), KEPT_SECONDS),
+            )
+            self._db.execute("INSERT INTO command VALUES (?, ?)", (str(command.id), command.expires.timestamp()))
             for result in results:
                 self._write_result(result)
             self._db.execute("COMMIT")

@@ -1,28 +1,28 @@
 """Commands from the collector: verified, at most once, never after their expiry, never because something was retained.
 
 A command is written to the table as accepted before anything is done. If the agent ends between that and the result, the
-next start reports `failed`: nobody can know whether the lock was released, and executing it again would be worse.
+next start reports `failed`: nobody can know whether the lock was released, and executing it again would be worse. What happens
+while the disk takes nothing stands in `command_record`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from village_agent.command_table import CommandTable
+from village_agent.command_record import CommandRecord, NoRecord
 from village_agent.disk import DiskThread
 from village_agent.execution import Executor
 from village_agent.outbox import Outbox, OutboxUnavailable
-from village_agent.report import Hub, make_event
+from village_agent.report import Hub, Sink
 from village_agent.roster import Roster
 from village_drivers.abilities import abilities_of
 from village_drivers.kit import Device
@@ -37,8 +37,10 @@ _log = logging.getLogger(__name__)
 MAX_WAITING = 100
 #: Executions that run or wait for their device; more are refused.
 MAX_UNDER_WAY = 200
+#: A command that comes while the time is not known waits for so long for the collector's answer about the time.
+CLOCK_SECONDS = 5.0
 #: A command issued later than this after our time means that our clock is behind, and no expiry can be judged.
-MAX_CLOCK_LAG = timedelta(minutes=5)
+MAX_CLOCK_LAG = timedelta(minutes=1)
 #: A stream of forged commands must not fill the outbox.
 ALARM_SECONDS = 600.0
 
@@ -52,6 +54,24 @@ class Identity:
     key: Ed25519PublicKey
 
 
+class CommandClock(Protocol):
+    """What judging an expiry needs of a `Timekeeper`."""
+
+    @property
+    def known(self) -> asyncio.Event:
+        """Set once dates are true."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether the time comes from the collector."""
+
+    def now(self) -> datetime:
+        """The time; not a date before it is known."""
+
+    def connected(self) -> None:
+        """Ask the collector for the time."""
+
+
 class CommandRuntime:
     """All commands of the agent. `on_message` is what the session calls."""
 
@@ -63,65 +83,82 @@ class CommandRuntime:
         outbox: Outbox,
         roster: Roster,
         hub: Hub,
+        clock: CommandClock,
         ca_file: Path | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._identity = identity
-        self._path = path
-        self._disk = disk
         self._outbox = outbox
         self._roster = roster
         self._hub = hub
-        self._now = now
-        self._executor = Executor(hub, now, ca_file)
-        self._messages: asyncio.Queue[Received] = asyncio.Queue(MAX_WAITING)
+        self._clock = clock
+        self._executor = Executor(hub, clock.now, ca_file)
+        #: Each with the monotonic time of its arrival.
+        self._messages: asyncio.Queue[tuple[float, Received]] = asyncio.Queue(MAX_WAITING)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._executing: set[tuple[UUID, str | None]] = set()
         self._bad: dict[str, int] = {}
         self._alarm_due = 0.0
-        self._table: CommandTable | None = None
+        self._record = CommandRecord(path, disk)
+        self._settled = False
+        self._opening = asyncio.Lock()
 
     async def close(self) -> None:
-        """Close the table. Call it after `run` has ended."""
-        table, self._table = self._table, None
-        if table is not None:
-            await self._disk.run(table.close)
+        """Close the record. Call it after `run` has ended."""
+        await self._record.close()
 
     def on_message(self, message: Received) -> None:
         """Take a message from a command topic; neither blocks nor raises."""
         try:
-            self._messages.put_nowait(message)
+            self._messages.put_nowait((time.monotonic(), message))
         except asyncio.QueueFull:
             self._count_bad(f"more than {MAX_WAITING} commands wait", "")
 
     async def run(self) -> None:
-        """Report what a former session left open, then serve until cancelled. Nothing is executed while the disk refuses."""
-        try:
-            await self._opened()
-        except (OutboxUnavailable, sqlite3.Error) as error:
-            _log.error("commands can't be executed: %s", error)
+        """Report what a former session left open, then serve until cancelled."""
+        await self._prepare()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._settle_when_dated(), name="settle commands")
             while True:
-                message = await self._messages.get()
-                try:
-                    await self._handle(message, group)
-                except (OutboxUnavailable, sqlite3.Error) as error:
-                    _log.error("a command was not executed because it can't be recorded: %s", error)
+                arrived, message = await self._messages.get()
+                await self._await_clock(arrived + CLOCK_SECONDS)
+                await self._handle(message, group)
 
     async def drain(self) -> None:
         """Return when no execution is under way."""
         while self._under_way:
             await asyncio.wait(set(self._under_way))
 
-    async def _opened(self) -> CommandTable:
-        if self._table is None:
-            table = await self._disk.run(lambda: CommandTable(self._path, self._now()))
-            reason = "unknown outcome: the agent restarted while executing"
-            for entry in await self._disk.run(table.unfinished):
-                lost = make_event(entry.device, CommandResult(command=entry.command, outcome="failed", reason=reason))
-                await self._disk.run(partial(table.finish, lost))
-            await self._send(table, await self._disk.run(table.unsent))
-            self._table = table
-        return self._table
+    async def _await_clock(self, deadline: float) -> None:
+        if not self._clock.known.is_set():
+            try:
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await self._clock.known.wait()
+            except TimeoutError:
+                return
+
+    async def _settle_when_dated(self) -> None:
+        await self._clock.known.wait()
+        await self._prepare()
+
+    async def _prepare(self) -> None:
+        async with self._opening:
+            if await self._record.open():
+                await self._send(await self._record.unsent())
+                self._settled = False
+            if not self._settled and self._clock.known.is_set():
+                self._settled = True
+                await self._settle()
+
+    async def _settle(self) -> None:
+        """Give what a former session left open its final result, with the date of now."""
+        await self._record.begin(self._clock.now())
+        reason = "unknown outcome: the agent restarted while executing"
+        for entry in await self._record.unfinished():
+            if (entry.command, entry.device) in self._executing:
+                continue
+            lost = self._hub.event(entry.device, CommandResult(command=entry.command, outcome="failed", reason=reason))
+            await self._record.finish(lost)
+        await self._send(await self._record.unsent())
 
     async def _handle(self, message: Received, group: asyncio.TaskGroup) -> None:
         try:
@@ -132,10 +169,11 @@ class CommandRuntime:
             return
         try:
             devices = await self._accept(command, message.retained)
-        except (OutboxUnavailable, sqlite3.Error):
+        except NoRecord as error:
+            _log.error("command %s is not executed because it can't be recorded: %s", command.id, error)
             reason = "the agent's disk takes no record of it"
             self._hub.post(None, CommandResult(command=command.id, outcome="refused", reason=reason))
-            raise
+            return
         for name, device in devices.items():
             task = group.create_task(
                 self._execute(command, name, device), name=f"command {command.arguments.kind} {name}"
@@ -145,28 +183,42 @@ class CommandRuntime:
 
     async def _accept(self, command: Command, retained: bool) -> dict[str, Device]:
         """Return the devices that execute a command, once that is on disk; none if it was refused or is known."""
-        table = await self._opened()
-        first = await self._disk.run(lambda: table.known_results(command.id))
+        await self._prepare()
+        first = await self._record.known_results(command.id)
         if first is not None:
             _log.info("command %s came again; answering the first results", command.id)
-            await self._outbox.add_events(first)
+            await self._hand_over(first, self._outbox)
             return {}
-        devices, refusal = await self._judge(table, command, retained)
+        devices, refusal = await self._judge(command, retained)
         if refusal:
-            results = [make_event(None, CommandResult(command=command.id, outcome="refused", reason=refusal))]
+            results = [self._hub.event(None, CommandResult(command=command.id, outcome="refused", reason=refusal))]
             _log.info("command %s (%s by %s) refused: %s", command.id, command.arguments.kind, command.issuer, refusal)
         else:
-            results = [make_event(name, CommandResult(command=command.id, outcome="accepted")) for name in devices]
-        await self._disk.run(lambda: table.add(command, results, self._now()))
-        await self._send(table, results)
+            results = [self._hub.event(name, CommandResult(command=command.id, outcome="accepted")) for name in devices]
+        if not self._clock.known.is_set():
+            # A result without a date can't be answered again: whoever delivers the command twice hears nothing the second time.
+            await self._record.add(command, [], self._clock.now())
+            await self._hand_over(results, self._hub.sink)
+            return {}
+        await self._record.add(command, results, self._clock.now())
+        self._executing |= {(command.id, name) for name in devices}
+        await self._send(results)
         return devices
 
-    async def _send(self, table: CommandTable, results: list[Event]) -> None:
-        if results:
-            await self._outbox.add_events(results)
-            await self._disk.run(lambda: table.mark_sent(results))
+    async def _send(self, results: list[Event]) -> None:
+        if results and await self._hand_over(results, self._outbox):
+            await self._record.mark_sent(results)
 
-    async def _judge(self, table: CommandTable, command: Command, retained: bool) -> tuple[dict[str, Device], str]:
+    async def _hand_over(self, results: list[Event], sink: Sink) -> bool:
+        """Return whether the results are on disk; if not they are on their way from memory, and a lock does not wait for that."""
+        try:
+            await sink.add_events(results)
+        except OutboxUnavailable as error:
+            _log.debug("results are not on disk: %s", error)
+            return False
+        return True
+
+    async def _judge(self, command: Command, retained: bool) -> tuple[dict[str, Device], str]:
         """Return the devices that execute the command, or why none does."""
         target = command.target
         if retained:
@@ -175,15 +227,18 @@ class CommandRuntime:
             return {}, "meant for another agent"
         if target.area is not None and not contains(target.area, self._identity.area):
             return {}, "meant for another area"
-        latest, not_before = await self._disk.run(table.clock)
-        now = self._now()
+        if not self._clock.known.is_set():
+            return {}, "clock unsure: the agent does not know the time and can't judge the expiry"
+        latest, not_before = await self._record.clock()
+        now = self._clock.now()
         if command.issued < not_before:
             return {}, "the agent lost its record of commands; whether this one was executed is unknown"
-        # A clock that was set back must not revive a command that is expired by the collector's own account.
-        if max(now, latest) >= command.expires:
+        # A system clock that was set back must not revive a command that is expired by the collector's own account.
+        if (now if self._clock.signed else max(now, latest)) >= command.expires:
             return {}, "expired"
         if command.issued > now + MAX_CLOCK_LAG:
-            return {}, f"the agent's clock is behind by {command.issued - now}: expiry can't be judged"
+            self._clock.connected()
+            return {}, f"clock unsure: the command was issued {command.issued - now} after the agent's time"
         if target.device is not None and self._roster.find(target.device) is None:
             return {}, "no such device"
         kind = command.arguments.kind
@@ -209,14 +264,10 @@ class CommandRuntime:
             result.outcome,
             result.reason,
         )
-        event = make_event(name, result)
-        try:
-            table = await self._opened()
-            await self._disk.run(lambda: table.finish(event))
-            await self._send(table, [event])
-        except (OutboxUnavailable, sqlite3.Error) as error:
-            _log.error("the result of command %s can't be recorded: %s", command.id, error)
-            self._hub.sink.post_event(event)
+        event = self._hub.event(name, result)
+        await self._record.finish(event)
+        self._executing.discard((command.id, name))
+        await self._send([event])
 
     def _count_bad(self, kind: str, detail: str) -> None:
         self._bad[kind] = self._bad.get(kind, 0) + 1

@@ -1,4 +1,4 @@
-"""The agent's own readings, and the signs of life for systemd."""
+"""The agent's own readings and states, what it lost, and the signs of life for systemd."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import asyncio
 import ctypes
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, cast
 
 from village_agent.config import AGENT_DEVICE
 from village_agent.disk import DiskThread
-from village_agent.outbox import Outbox
+from village_agent.ledger import ItemClass, Lost
+from village_agent.outbox import Outbox, OutboxUnavailable
+from village_agent.own_state import OwnState
+from village_agent.report import Hub
 from village_agent.supervisor import Supervisor
-from village_wire.points import encode_point
+from village_wire.events import Loss
 from village_wire.systemd import Notifier
 
 #: How often the agent reports on itself.
@@ -21,6 +26,9 @@ INTERVAL_SECONDS = 60.0
 FIRST_SECONDS = 5.0
 #: The supervisor beats every five seconds; one that is silent for so long hangs.
 MAX_BEAT_AGE = 30.0
+#: A loss is told within this time; one that goes on, this often.
+LOSS_SECONDS = 60.0
+LOSS_AGAIN_SECONDS = 600.0
 _STATM = Path("/proc/self/statm")
 
 
@@ -40,7 +48,7 @@ def release_memory() -> None:
         trim(0)
 
 
-async def report_self(agent: str, outbox: Outbox, supervisor: Supervisor) -> None:
+async def report_self(hub: Hub, outbox: Outbox, supervisor: Supervisor) -> None:
     """Put a reading of kind `agent` into the outbox every minute, until cancelled."""
     await asyncio.sleep(FIRST_SECONDS)
     while True:
@@ -50,11 +58,58 @@ async def report_self(agent: str, outbox: Outbox, supervisor: Supervisor) -> Non
             "outbox_bytes": outbox.bytes,
             "outbox_waiting": outbox.waiting,
             "outbox_hours": outbox.hours,
+            "outbox_age_s": outbox.age_seconds,
             "lost": outbox.lost,
+            **await _lost_by_class(outbox),
             "restarts": supervisor.restarts,
         }
-        outbox.add_line(encode_point("agent", agent, AGENT_DEVICE, fields, time.time_ns()))
+        hub.reading("agent", AGENT_DEVICE, fields)
         await asyncio.sleep(INTERVAL_SECONDS)
+
+
+async def report_losses(outbox: Outbox, hub: Hub, now: Callable[[], float] = time.monotonic) -> None:
+    """Send each entry of the loss ledger as an event after the start and whenever it has grown, until cancelled.
+
+    Entries hold totals, so that one that comes twice, or late, does no harm.
+    """
+    told: dict[tuple[ItemClass, str], tuple[int, float]] = {}
+    while True:
+        for entry in await _losses(outbox):
+            count, due = told.get((entry.item_class, entry.reason), (0, 0.0))
+            if entry.count != count and now() >= due:
+                told[entry.item_class, entry.reason] = entry.count, now() + LOSS_AGAIN_SECONDS
+                name = cast("Literal['event', 'receipt', 'telemetry']", entry.item_class.name.lower())
+                hub.post(
+                    None,
+                    Loss(
+                        item_class=name,
+                        reason=entry.reason,
+                        count=entry.count,
+                        first=entry.first,
+                        last=entry.last,
+                    ),
+                )
+        await asyncio.sleep(LOSS_SECONDS)
+
+
+def report_disk(own: OwnState, code: str, evidence: str) -> None:
+    """Tell what keeps the outbox from being written, or that it works again."""
+    own.set("disk", "ok" if code == "works" else "degraded", code, evidence)
+
+
+async def _losses(outbox: Outbox) -> list[Lost]:
+    try:
+        return await outbox.losses()
+    except OutboxUnavailable:
+        return []
+
+
+async def _lost_by_class(outbox: Outbox) -> dict[str, int]:
+    counts = {"lost_events": 0, "lost_receipts": 0, "lost_telemetry": 0}
+    names = {ItemClass.EVENT: "lost_events", ItemClass.RECEIPT: "lost_receipts", ItemClass.TELEMETRY: "lost_telemetry"}
+    for entry in await _losses(outbox):
+        counts[names[entry.item_class]] += entry.count
+    return counts
 
 
 async def feed_watchdog(notifier: Notifier, disk: DiskThread, supervisor: Supervisor) -> None:

@@ -58,7 +58,16 @@ class Outbox:
     - `on_condition(code, evidence)`: the disk refuses, for a reason of `village_wire.states`, or works again (`works`).
     """
 
-    def __init__(self, path: Path, max_bytes: int, disk: DiskThread, write_seconds: float = WRITE_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int,
+        disk: DiskThread,
+        write_seconds: float = WRITE_SECONDS,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`now_ns` is the time in nanoseconds since 1970, for ages and the ledger."""
+        self._now_ns = now_ns
         self._path = path
         self._max_bytes = max_bytes
         self._disk = disk
@@ -179,7 +188,7 @@ class Outbox:
 
     def note_loss(self, item_class: ItemClass, reason: str, count: int) -> None:
         """Enter a loss that happened elsewhere in the ledger."""
-        now = time.time_ns()
+        now = self._now_ns()
         self._memory.lose(item_class, reason, count, now, now)
         self._wake.set()
 
@@ -218,7 +227,7 @@ class Outbox:
     def age_seconds(self) -> float:
         """Time since the oldest of what waits on disk was measured, 0 if nothing waits or the clock was set back since."""
         oldest = self._file.oldest_ns if self._file and self.waiting else None
-        return max(0.0, (time.time_ns() - oldest) / 1e9) if oldest else 0.0
+        return max(0.0, (self._now_ns() - oldest) / 1e9) if oldest else 0.0
 
     @property
     def hours(self) -> float:

@@ -6,11 +6,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from pydantic import ValidationError
 
+from village_agent.clock import from_ns
 from village_agent.roster import Unit
 from village_agent.states import Change, StateTable
 from village_drivers.kit import CardRead, DriverEvent, KeysPressed
@@ -26,14 +27,13 @@ MAX_EVIDENCE = 1000
 _MAX_LOGGED = 200
 
 
-def make_event(device: str | None, data: EventData) -> Event:
-    """Return an event that happens now."""
-    now = time.time_ns()
-    return Event(id=uuid7(now // 1_000_000), time=datetime.fromtimestamp(now / 1e9, UTC), device=device, data=data)
+def make_event(device: str | None, data: EventData, time_ns: int) -> Event:
+    """Return an event that happened `time_ns` nanoseconds after 1970."""
+    return Event(id=uuid7(time_ns // 1_000_000), time=from_ns(time_ns), device=device, data=data)
 
 
 class Sink(Protocol):
-    """Where readings and events go; an `Outbox` is one."""
+    """Where readings and events go; `Recorder` and `Outbox` are such."""
 
     def add_line(self, line: bytes) -> None:
         """One line of telemetry."""
@@ -48,7 +48,18 @@ class Sink(Protocol):
 class Hub:
     """What the reports of all drivers share."""
 
-    def __init__(self, agent: str, session: str, sink: Sink, states: StateTable) -> None:
+    def __init__(
+        self,
+        agent: str,
+        session: str,
+        sink: Sink,
+        states: StateTable,
+        now_ns: Callable[[], int],
+        dated: Callable[[datetime], datetime | None] = lambda time: time,
+    ) -> None:
+        """`now_ns` may be provisional (see `clock`) if the sink takes undated things; `dated` gives such a time's date."""
+        self.now_ns = now_ns
+        self._dated = dated
         self.agent = agent
         self.session = session
         self.sink = sink
@@ -58,18 +69,26 @@ class Hub:
         self.on_card: Callable[[str, CardRead], None] = lambda _reader, _card: None
         self.on_devices_changed: Callable[[], None] = lambda: None
 
+    def event(self, device: str | None, data: EventData) -> Event:
+        """Return an event that happens now."""
+        return make_event(device, data, self.now_ns())
+
     def post(self, device: str | None, data: EventData) -> None:
         """Record an event that happens now."""
-        self.sink.post_event(make_event(device, data))
+        self.sink.post_event(self.event(device, data))
+
+    def reading(self, kind: str, device: str, fields: Mapping[str, Value]) -> None:
+        """Record a reading taken now; raises `InvalidPoint`."""
+        self.sink.add_line(encode_point(kind, self.agent, device, fields, self.now_ns()))
 
     async def record(self, device: str | None, data: EventData) -> None:
         """As `post`, and return when the event is on disk; raises `OutboxUnavailable` when it must wait for that in memory."""
-        await self.sink.add_events([make_event(device, data)])
+        await self.sink.add_events([self.event(device, data)])
 
     def set_state(self, device: str, status: Status, code: str, evidence: str) -> None:
         """Take a device's condition; what has lasted, or is certain, is logged and becomes an event (see `steadiness`)."""
         evidence = evidence[:MAX_EVIDENCE]
-        now = datetime.now(UTC)
+        now = from_ns(self.now_ns())
         try:
             StateChanged(status=status, code=code, evidence=evidence, since=now, session=self.session)
         except ValidationError as error:
@@ -105,7 +124,7 @@ class Hub:
                 state.status,
                 before.status,
                 before.code,
-                state.since - before.since,
+                (self._dated(state.since) or state.since) - (self._dated(before.since) or before.since),
             )
 
     def complain(self, problem: str) -> None:
@@ -129,12 +148,10 @@ class UnitReport:
         if not self._owns(device):
             return
         try:
-            line = encode_point(kind, self._hub.agent, device, fields, time.time_ns())
+            self._hub.reading(kind, device, fields)
         except InvalidPoint as error:
             # The value itself would make every complaint a new one.
             self._hub.complain(f"driver {self._unit.config.id}: reading dropped: {str(error).partition(', not ')[0]}")
-            return
-        self._hub.sink.add_line(line)
 
     def event(self, device: str, event: DriverEvent) -> None:
         """See `kit.Report`."""

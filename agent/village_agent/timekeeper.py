@@ -50,11 +50,14 @@ class Timekeeper:
         key: Ed25519PublicKey,
         publish: Callable[[Publication], Awaitable[None]],
         *,
+        session: str | None = None,
         trust_system: bool = True,
         system: Callable[[], int | None] = synchronised_ns,
         boot: Callable[[], int] = boot_ns,
     ) -> None:
-        """`publish` raises `SessionError`. `system` is the date of a synchronised system clock, None without one."""
+        """`publish` raises `SessionError`. `session` is told to the collector; `system` is the date of a synchronised system clock."""
+        self._session = session
+        self._connected_at: int | None = None
         self._trust_system = trust_system
         self._agent = agent
         self._key = key
@@ -63,7 +66,9 @@ class Timekeeper:
         self._boot = boot
         self._topic = str(AgentTopic(agent, "time"))
         self._wanted = asyncio.Event()
-        self._answered = asyncio.Event()
+        #: An answer came, or a new connection makes waiting for it useless.
+        self._ended = asyncio.Event()
+        self._good = False
         self._bad = 0
         self.clock = Clock()
         #: Set once dates are true.
@@ -89,8 +94,10 @@ class Timekeeper:
         return None if self.clock.first_offset_ns is None else date_time(time, self.clock.first_offset_ns)
 
     def connected(self) -> None:
-        """There is a new connection: ask."""
+        """There is a new connection, or a reason to doubt the time: ask."""
+        self._connected_at = self._boot()
         self._wanted.set()
+        self._ended.set()
 
     def restored(self) -> None:
         """The clock was told what an earlier run of the agent knew in this boot."""
@@ -107,7 +114,8 @@ class Timekeeper:
             if self._bad == 1:
                 _log.warning("an answer about the time is ignored: %s; more of them are not logged", error)
             return
-        self._answered.set()
+        self._good = True
+        self._ended.set()
         off = None if before is None else before - found.offset_ns - moment
         if off is not None and abs(off) > max(_WORTH_TELLING_NS, 2 * found.error_ns):
             _log.warning("the clock was off by %.1f s; it follows the collector's", off / SECOND_NS)
@@ -143,19 +151,21 @@ class Timekeeper:
     async def _exchange(self) -> bool:
         """Ask once; return whether a good answer came."""
         self._wanted.clear()
-        self._answered.clear()
-        nonce = uuid4().hex
-        self.clock.ask(nonce, self._boot())
+        self._ended.clear()
+        self._good = False
+        moment = self._boot()
+        request = TimeRequest(nonce=uuid4().hex)
+        if not self.clock.known and self._connected_at is not None:
+            seconds = (moment - self._connected_at) // SECOND_NS
+            request = TimeRequest(nonce=request.nonce, session=self._session, unsure_seconds=seconds)
+        self.clock.ask(request.nonce, moment)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await self._publish(
-                    Publication(self._topic, encode_time_request(TimeRequest(nonce=nonce)), expiry=EXPIRY_SECONDS)
-                )
-                await self._answered.wait()
+                await self._publish(Publication(self._topic, encode_time_request(request), expiry=EXPIRY_SECONDS))
+                await self._ended.wait()
         except (TimeoutError, SessionError) as error:
             _log.debug("no answer about the time: %s", error or "none came")
-            return False
-        return True
+        return self._good
 
     async def _watch_system(self) -> None:
         while self._trust_system and not self.signed:

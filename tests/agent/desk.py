@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,13 +23,36 @@ TOPIC = "village/1/agent/box/command"
 
 
 class Clock:
-    """The box's clock, in the hands of the test."""
+    """The agent's clock, in the hands of the test: known, and told by the system."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 24, 10, tzinfo=UTC)
+        self.known = asyncio.Event()
+        self.known.set()
+        self.signed = False
+        #: How often the collector was asked for the time.
+        self.asked = 0
 
-    def __call__(self) -> datetime:
-        return self.now
+
+class _Clock:
+    """What the runtime sees of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    @property
+    def known(self) -> asyncio.Event:
+        return self._clock.known
+
+    @property
+    def signed(self) -> bool:
+        return self._clock.signed
+
+    def now(self) -> datetime:
+        return self._clock.now
+
+    def connected(self) -> None:
+        self._clock.asked += 1
 
 
 class Desk:
@@ -75,7 +99,7 @@ async def desk(folder: Path, *units: Unit, clock: Clock | None = None) -> AsyncI
     async with site(folder, *units) as parts:
         identity = Identity("box", AREA, KEY.public_key())
         path = folder / "commands.db"
-        commands = CommandRuntime(identity, path, parts.disk, parts.outbox, parts.roster, parts.hub, now=used)
+        commands = CommandRuntime(identity, path, parts.disk, parts.outbox, parts.roster, parts.hub, _Clock(used))
         try:
             async with running(commands.run()):
                 yield Desk(parts, commands, used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from village_agent import report
 from village_agent.disk import DiskThread
-from village_agent.outbox import Outbox
+from village_agent.outbox import Outbox, OutboxUnavailable
 from village_agent.outbox_file import Lane
 from village_agent.report import Hub
 from village_agent.roster import Roster, Unit
@@ -20,11 +22,16 @@ from village_agent.states import StateTable
 from village_agent.steadiness import Holds
 from village_drivers.abilities import Colour
 from village_drivers.kit import Device, Driver, DriverConfig, Report
-from village_wire.events import Event
+from village_wire.events import Event, EventData
 
 SESSION = "5e" * 16
 AREA = "330110101205"
 Run = Callable[[Report], Awaitable[None]]
+
+
+def make_event(device: str | None, data: EventData) -> Event:
+    """An event that happens now."""
+    return report.make_event(device, data, time.time_ns())
 
 
 async def forever(report: Report) -> None:
@@ -111,7 +118,6 @@ class Site:
     hub: Hub
     roster: Roster
     seen: list[Event] = field(default_factory=list)
-    _last: int = 0
 
     def state(self, device: str) -> str:
         """`status code` of a device, as in `ok works`."""
@@ -120,12 +126,12 @@ class Site:
 
     async def events(self) -> list[Event]:
         """All events so far, in the order in which they were recorded."""
-        await self.outbox.add_events([])
+        with contextlib.suppress(OutboxUnavailable):
+            await self.outbox.add_events([])
         while True:
-            batch = await self.outbox.next_batch(Lane.EVENT, self._last)
+            batch = await self.outbox.next_batch(Lane.EVENT)
             if batch is None:
                 return self.seen
-            self._last = batch.seq
             self.seen += [Event.model_validate_json(content) for content in batch.contents]
 
     async def until(
@@ -146,7 +152,7 @@ async def site(folder: Path, *units: Unit) -> AsyncIterator[Site]:
     outbox = Outbox(folder / "outbox.db", 10_000_000, disk)
     writer = asyncio.create_task(outbox.run())
     try:
-        hub = Hub("box", SESSION, outbox, StateTable(Holds(worse=0, better=0)))
+        hub = Hub("box", SESSION, outbox, StateTable(Holds(worse=0, better=0)), time.time_ns)
         yield Site(disk, outbox, hub, Roster({one.config.id: one for one in units}))
     finally:
         writer.cancel()

@@ -13,9 +13,10 @@ import pytest
 
 from tests.agent.kit import running, site, until
 from village_agent import health
-from village_agent.health import feed_watchdog, release_memory, report_self, resident_bytes
-from village_agent.outbox_file import Lane
+from village_agent.health import feed_watchdog, release_memory, report_losses, report_self, resident_bytes
+from village_agent.outbox_file import ItemClass, Lane
 from village_agent.supervisor import Supervisor
+from village_wire.events import Event, Loss
 from village_wire.systemd import Notifier
 
 
@@ -41,15 +42,53 @@ async def test_the_agent_reports_on_itself(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(health, "FIRST_SECONDS", 0)
     async with site(tmp_path) as parts:
         supervisor = Supervisor(parts.roster, parts.hub)
-        async with running(report_self("box", parts.outbox, supervisor)):
+        async with running(report_self(parts.hub, parts.outbox, supervisor)):
             await until(lambda: parts.outbox.waiting == 1)
             await until(lambda: parts.outbox.bytes > 0)
-        batch = await parts.outbox.next_batch(Lane.TELEMETRY, 0)
+        batch = await parts.outbox.next_batch(Lane.TELEMETRY)
         assert batch is not None
         line = batch.contents[0].decode()
         assert line.startswith("agent,agent=box,device=agent memory_bytes=")
-        for field in ("outbox_bytes=", "outbox_waiting=", "outbox_hours=", "lost=0i", "restarts=0i"):
+        for field in (
+            "outbox_bytes=",
+            "outbox_waiting=",
+            "outbox_hours=",
+            "outbox_age_s=",
+            "lost=0i",
+            "lost_events=0i",
+            "restarts=0i",
+        ):
             assert field in line
+
+
+async def test_the_ledger_is_told_when_it_grows_and_not_too_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "LOSS_SECONDS", 0.01)
+    now = [0.0]
+
+    def told(events: list[Event]) -> list[tuple[str, str, int]]:
+        return [
+            (event.data.item_class, event.data.reason, event.data.count)
+            for event in events
+            if isinstance(event.data, Loss)
+        ]
+
+    async with site(tmp_path) as parts, running(report_losses(parts.outbox, parts.hub, lambda: now[0])):
+        parts.outbox.note_loss(ItemClass.TELEMETRY, "outbox full", 5)
+        await parts.until("loss")
+        for _ in range(3):
+            parts.outbox.note_loss(ItemClass.TELEMETRY, "outbox full", 5)
+            await asyncio.sleep(0.03)
+        parts.outbox.note_loss(ItemClass.EVENT, "because", 1)
+        await parts.until("loss", lambda events: len(events) == 2)
+        assert told(await parts.events()) == [("telemetry", "outbox full", 5), ("event", "because", 1)]
+        now[0] += health.LOSS_AGAIN_SECONDS
+        await parts.until("loss", lambda events: len(events) == 3)
+        assert told(await parts.events())[-1] == ("telemetry", "outbox full", 20)
+    async with site(tmp_path) as parts, running(report_losses(parts.outbox, parts.hub)):
+        # After a start the totals are told again: the last word before it may be lost.
+        await parts.until("loss", lambda events: len(set(told(events)[-2:])) == 2 and len(events) >= 2)
 
 
 async def test_the_watchdog_is_fed_only_while_the_parts_live(tmp_path: Path, manager: socket.socket) -> None:
