@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -12,8 +14,8 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-#: With less than this a database can hardly begin a transaction.
-_LITTLE_BYTES = 64 * 1024
+#: With less than this free, a database can hardly begin a transaction.
+_PROBE_BYTES = 64 * 1024
 
 
 class DiskThread:
@@ -67,17 +69,23 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def disk_code(folder: Path, error: sqlite3.Error) -> str:
-    """Return the reason code of `village_wire.states` that fits a refusal."""
+    """Return the reason code of `village_wire.states` that fits a refusal. Writes a page to find out."""
+    probe = folder / ".probe"
     try:
-        disk = os.statvfs(folder)
-    except OSError:
-        return "disk_failed"
-    if disk.f_flag & os.ST_RDONLY:
-        return "disk_read_only"
+        with contextlib.ExitStack() as stack:
+            descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(probe.unlink, missing_ok=True)
+            stack.callback(os.close, descriptor)
+            os.write(descriptor, bytes(_PROBE_BYTES))
+            os.fsync(descriptor)
+    except OSError as problem:
+        # A file system that its kernel has set to read-only after an error may still be mounted "rw".
+        if problem.errno == errno.EROFS:
+            return "disk_read_only"
+        if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return "disk_full"
     full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-    if full or disk.f_bavail * disk.f_frsize < _LITTLE_BYTES or (disk.f_files and not disk.f_favail):
-        return "disk_full"
-    return "disk_failed"
+    return "disk_full" if full else "disk_failed"
 
 
 def _open(path: Path, schema: str, pragmas: Sequence[str]) -> sqlite3.Connection:
