@@ -57,6 +57,8 @@ class Run:
     seconds: float
     rss_mb: float
     destination_cpu_s: float
+    #: Ack messages of the collector; 0 for Telegraf, which sends none.
+    answers: int
 
 
 @contextmanager
@@ -110,7 +112,7 @@ bucket = {json.dumps(BUCKET)}
 token_file = "token"
 """
     )
-    command = [sys.executable, "-m", "village_collector.cli", "run", "--config", config]
+    command = [sys.executable, "-m", "village_collector.cli", "run", "--config", str(config)]
     with _program(command, folder / "collector.log") as process:
         yield process.pid
 
@@ -198,6 +200,7 @@ def _figures(measured: Mapping[str, Sequence[Run]], lines: int, messages: int) -
     return {
         "ratio_cpu_to_telegraf": round(ratio, 3),
         **own,
+        "messages_per_ack": round(messages / statistics.median(run.answers for run in measured["collector"]), 1),
         "telegraf": other,
         "messages": messages,
         "agents": AGENTS,
@@ -244,7 +247,7 @@ def _run(
         cpu = usage.lap()
         if name == "collector" and outcome["stored"] != messages:
             raise NotMeasured(f"the collector acknowledged {outcome['stored']} of {messages} messages")
-        return Run(cpu, seconds, usage.peak_rss_mb(), place.usage.lap() if place.usage else 0.0)
+        return Run(cpu, seconds, usage.peak_rss_mb(), place.usage.lap() if place.usage else 0.0, outcome["answers"])
 
 
 def _warm(place: Destination, publisher: subprocess.Popen[str], broker: int, lines: int) -> None:

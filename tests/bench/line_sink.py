@@ -12,7 +12,13 @@ import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
-_OPENING = {"status": "pass", "name": "influxdb", "version": "v2.7.12", "buckets": [{"id": "1", "name": "b"}], "orgs": [{"id": "1"}]}
+_OPENING = {
+    "status": "pass",
+    "name": "influxdb",
+    "version": "v2.7.12",
+    "buckets": [{"id": "1", "name": "b"}],
+    "orgs": [{"id": "1"}],
+}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -26,11 +32,11 @@ class _Handler(BaseHTTPRequestHandler):
         # Bytes to read wait in one piece; the default reads a small buffer at a time.
         self.rfile = self.connection.makefile("rb", 256 * 1024)
 
-    def do_GET(self) -> None:  # noqa: N802 - the module's name
+    def do_GET(self) -> None:
         own = {"lines": _Handler.lines, "blocks": _Handler.blocks}
         self._answer(200, json.dumps(own if self.path == "/count" else _OPENING).encode())
 
-    def do_POST(self) -> None:  # noqa: N802 - the module's name
+    def do_POST(self) -> None:
         body = self._body()
         if self.headers.get("Content-Encoding") == "gzip":
             body = zlib.decompress(body, 16 + zlib.MAX_WBITS)

@@ -36,6 +36,7 @@ class _Count:
     taken: int = 0
     stored: int = 0
     refused: int = 0
+    answers: int = 0
 
 
 def messages(count: int, lines: int, first_ns: int) -> list[bytes]:
@@ -102,6 +103,7 @@ class Publisher:
             "taken": self._count.taken,
             "stored": self._count.stored,
             "refused": self._count.refused,
+            "answers": self._count.answers,
         }
 
     def close(self) -> None:
@@ -128,6 +130,7 @@ class Publisher:
 
     def _take(self, payload: bytes, body: bytes, flags: int) -> None:
         ack = json.loads(payload)
+        self._count.answers += 1
         self._count.stored += len(ack["stored"])
         self._count.refused += len(ack["refused"])
         if flags & 0x06:

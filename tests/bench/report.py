@@ -11,14 +11,11 @@ from tests.bench.rows import ROWS, Target
 def heading(report: Mapping[str, Any]) -> str:
     """Date, machine and versions in three lines."""
     machine = report["machine"]
-    return "\n".join(
-        (
-            f"{report['date']}{', quick' if report['quick'] else ''}",
-            f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['os']},"
-            f" Linux {machine['kernel']}, Python {machine['python']}",
-            ", ".join(f"{name} {number}" for name, number in report["versions"].items()),
-        )
-    )
+    when = f"{report['date']}{', quick' if report['quick'] else ''}"
+    hardware = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB"
+    software = f"{machine['os']}, Linux {machine['kernel']}, Python {machine['python']}"
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    return f"{when}\n{hardware}, {software}\n{versions}"
 
 
 def figures_table(result: Mapping[str, Any]) -> str:
