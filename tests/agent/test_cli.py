@@ -23,7 +23,8 @@ from tests.peers import free_port
 from tests.peers.mosquitto import Mosquitto
 from village_wire.commands import Command, Stop, Target, encode_public_key
 from village_wire.events import AgentStarted, StateChanged
-from village_wire.session import Publication
+from village_wire.presence import encode_message
+from village_wire.session import BrokerAddress, Publication, SessionSettings, connect
 
 PROGRAM = [sys.executable, "-m", "village_agent.cli"]
 
@@ -124,6 +125,43 @@ async def test_a_killed_agent_leaves_its_will_and_keeps_its_outbox(tmp_path: Pat
             await until(lambda: len([e for e in far.events if isinstance(e.data, AgentStarted)]) == 2)
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 0
+
+
+async def test_a_stale_will_that_the_broker_keeps_is_corrected_by_the_living_agent(tmp_path: Path) -> None:
+    async with Mosquitto(tmp_path) as broker, collector(broker.url) as far:
+        async with agent(configuration(tmp_path, broker.url)) as process:
+            await online(far)
+            greeting = far.statuses[0]
+            assert greeting.connection == 1
+            will = greeting.model_copy(update={"online": False})
+            assert far.session is not None
+            await far.session.publish(Publication("village/1/agent/box/status", encode_message(will), retain=True))
+            await online(far, 2)
+            assert far.statuses == [greeting, will, greeting]
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+            await until(lambda: not far.statuses[-1].online)
+        assert len(far.statuses) == 4
+
+
+async def test_connections_are_numbered_and_a_will_has_the_number_of_its_own(tmp_path: Path) -> None:
+    async with Mosquitto(tmp_path) as broker, collector(broker.url) as far:
+        async with agent(configuration(tmp_path, broker.url)) as process:
+            await online(far)
+            # Another client with the same id: the broker ends the agent's connection and publishes its will.
+            async with connect(SessionSettings(BrokerAddress(broker.url), "agent-box")):
+                await until(lambda: len(far.statuses) == 2)
+            await online(far, 2)
+            process.kill()
+            await process.wait()
+            await until(lambda: len(far.statuses) == 4)
+        assert [(status.online, status.connection) for status in far.statuses] == [
+            (True, 1),
+            (False, 1),
+            (True, far.statuses[2].connection),
+            (False, far.statuses[2].connection),
+        ]
+        assert (far.statuses[2].connection or 0) > 1
 
 
 async def test_the_agent_ends_in_time_without_a_broker(tmp_path: Path) -> None:
