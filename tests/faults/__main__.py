@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.machine import machine
+from tests.faults.plan import LENGTHS
 from tests.faults.run import Options, Outcome, run
 from tests.faults.village import Absent, find
 
@@ -83,6 +84,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--link", choices=("auto", "namespace", "proxy"), default="auto", help="how links are cut 断网方式"
     )
+    parser.add_argument(
+        "--without", action="append", default=[], choices=LENGTHS, help="leave out a kind of fault 排除某类故障"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts there 结果写入文件")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep logs and databases there 保留日志和数据库")
     options = parser.parse_args(words)
@@ -99,7 +103,7 @@ def _options(options: argparse.Namespace, seed: int, folder: Path) -> Options:
         load, recovery, interval = _QUICK_SECONDS - _QUICK_REST_SECONDS, 30.0, _QUICK_INTERVAL
     else:
         load, recovery, interval = options.minutes * 60 - _REST_SECONDS, 90.0, _INTERVAL
-    return Options(seed, load, recovery, interval, store, options.link, folder)
+    return Options(seed, load, recovery, interval, store, options.link, frozenset(options.without), folder)
 
 
 def _rows(outcome: Outcome) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ def find_library(folder: Path) -> ClockLibrary | None:
     compiler = shutil.which("cc")
     if compiler is not None:
         library = folder / "jumping_clock.so"
-        command = [compiler, "-O1", "-shared", "-fPIC", "-o", library, _SOURCE, "-ldl"]
+        command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(_SOURCE), "-ldl"]
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return ClockLibrary(library, ours=True)
     for place in _PLACES:

@@ -19,6 +19,8 @@ from village_demo.programs import Program
 
 #: After an agent's disk has room again it takes so long until what waited in memory is written.
 _WRITTEN_SECONDS = 7.0
+#: A program that ends by itself, as a collector does that finds no room on its disk, is started again after this time, as systemd does it.
+_RESTART_SECONDS = 1.0
 #: A fault waits this long for its target to be well again, and is left out when it is not.
 _BUSY_SECONDS = 20.0
 
@@ -42,7 +44,10 @@ class Injector:
         self._produced = produced
         self._say = say
         self._busy: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._away: set[str] = set()
         self.done: Counter[str] = Counter()
+        #: How often each program ended without being killed.
+        self.ended: Counter[str] = Counter()
         self.spans: list[tuple[str, float, float]] = []
         self.programs: dict[str, Program] = {**village.agents, "broker": village.broker, "collector": village.collector}
         if village.store is not None:
@@ -55,6 +60,12 @@ class Injector:
         disks = [("fill disk", name) for name in self._disks]
         return [*kills, *links, *disks, *(("jump clock", agent) for agent in self._clocks)]
 
+    async def revive(self) -> None:
+        """Start again what ended by itself, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for name in self.programs:
+                group.create_task(self._revive(name), name=f"revive {name}")
+
     async def run(self, faults: Sequence[Fault]) -> None:
         """Do them all, each at its time, side by side where they concern different things; all are undone at the end."""
         begin = time.monotonic()
@@ -62,6 +73,16 @@ class Injector:
             for fault in faults:
                 await asyncio.sleep(max(0.0, begin + fault.at - time.monotonic()))
                 group.create_task(self._inject(fault, begin), name=f"{fault.kind} {fault.target}")
+
+    async def _revive(self, name: str) -> None:
+        program = self.programs[name]
+        while True:
+            await asyncio.sleep(_RESTART_SECONDS)
+            if name not in self._away and not program.running:
+                self.ended[name] += 1
+                self._say(f"          {name} ended by itself and is started again")
+                await program.stop()
+                await program.start()
 
     async def _inject(self, fault: Fault, begin: float) -> None:
         # A program whose disk takes nothing holds events in memory alone: to kill it then would prove nothing.
@@ -112,11 +133,13 @@ class Injector:
                 finally:
                     await asyncio.to_thread(self._clocks[target].jump, 0)
             case _:
+                self._away.add(target)
                 await self._kill(target)
                 try:
                     yield
                 finally:
                     await self.programs[target].start()
+                    self._away.discard(target)
 
     async def _kill(self, target: str) -> None:
         await self.programs[target].kill()

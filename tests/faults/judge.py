@@ -164,13 +164,12 @@ def _judge_commands(produced: Produced, stored: StoreCopy, verdict: Verdict) -> 
     answered: set[str] = set()
     for order in produced.orders:
         command = issued.get(order.issuer)
+        counts[f"commands answered {order.status or 'not at all'}"] += 1
         counts["commands executed"] += len(order.executions)
         if command is None:
             if order.executions:
                 verdict.add("wrong", f"{_title(order)} was executed, and the collector does not know it")
             continue
-        if order.status == 202:
-            counts["commands taken by the API"] += 1
         _judge_executions(order, command.expires, verdict)
         places = {(agent, device) for of, agent, device in results if of == command.id}
         executions = Counter((agent, device) for agent, device, _ in order.executions)
@@ -185,7 +184,7 @@ def _judge_commands(produced: Produced, stored: StoreCopy, verdict: Verdict) -> 
         counts["commands that reached nobody"] += command.id not in answered
     for text in produced.ghosts:
         verdict.add("doubled", f"nobody asked for it, or it was done again: {text}")
-    verdict.counts |= counts
+    verdict.counts |= dict(sorted(counts.items()))
 
 
 def _judge_executions(order: Order, expires: float, verdict: Verdict) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from dataclasses import dataclass, field
@@ -12,9 +13,12 @@ import httpx
 
 from tests.faults.produced import CARD_SECONDS, Card, Order, Produced, Served
 from tests.faults.village import AGENTS, CHIP, MAX_CARDS, READERS, RELAYS, TOWNSHIP, Village, is_known
+from village_demo.programs import Program
 
-#: A card on which nothing happens for so long, at a reader that is online, was not taken.
-_TAKEN_SECONDS = 5.0
+#: A card on which nothing happens for so long, while the agent runs and the reader is online, was not taken. A reader needs 8 s
+#: to notice that its panel is gone, and tells its card once it is back.
+_TAKEN_SECONDS = 9.0
+_LOOK_SECONDS = 0.25
 #: Releases by command differ in their length, in tenths of a second: from 2 s on, so many.
 _RELEASES = 230
 _CARD_PAUSE = (0.5, 1.3)
@@ -79,20 +83,22 @@ class Load:
             self.produced.cards.append(card)
             reader.card = card
             await emulator.tell(f"card {address} 32 {card.number:08x}")
-            await self._settled(reader, card)
+            await self._settled(reader, card, village.agents[reader.agent])
             reader.card = None
 
-    async def _settled(self, reader: _Reader, card: Card) -> None:
-        """Return when the reader has shown its light, or has long been online without doing so."""
+    async def _settled(self, reader: _Reader, card: Card, agent: Program) -> None:
+        """Return when the reader has shown its light, or has long been well without doing so."""
+        well, since = (0, False), time.monotonic()
         while card.light is None:
             reader.changed.clear()
-            # An outage starts the waiting anew, because the reader tells its card after it.
-            patience = _TAKEN_SECONDS if reader.online else None
-            try:
-                async with asyncio.timeout(patience):
-                    await reader.changed.wait()
-            except TimeoutError:
+            now = (agent.pid, reader.online)
+            if now != well or not all(now):
+                well, since = now, time.monotonic()
+            elif time.monotonic() - since > _TAKEN_SECONDS:
                 return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await reader.changed.wait()
 
     def _reader_told(self, reader: _Reader, report: dict[str, Any], now: float) -> None:
         match report:

@@ -35,6 +35,7 @@ class Options:
     interval: float
     store: str
     link: str
+    without: frozenset[str]
     folder: Path
 
 
@@ -61,19 +62,26 @@ async def run(options: Options, say: Callable[[str], None]) -> Outcome:
     """Go through a run; raises `Absent` and `TimeoutError` when the village does not come up."""
     load = Load(options.seed)
     async with _village(options, load, say) as (village, injector, means):
-        faults = plan(options.seed, options.load_seconds, options.interval, injector.possible())
+        possible = [place for place in injector.possible() if place[0] not in options.without]
+        faults = plan(options.seed, options.load_seconds, options.interval, possible)
         say(f"{len(faults)} faults in {options.load_seconds:.0f} s under load, seed {options.seed}")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(load.run(village), name="load")
-            ends = time.monotonic() + options.load_seconds
-            await injector.run(faults)
-            await asyncio.sleep(max(0.0, ends - time.monotonic()))
-            load.stop.set()
-        recovery = await _recover(village, options.recovery_seconds, say)
+        reviving = asyncio.create_task(injector.revive(), name="revive")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(load.run(village), name="load")
+                ends = time.monotonic() + options.load_seconds
+                await injector.run(faults)
+                await asyncio.sleep(max(0.0, ends - time.monotonic()))
+                load.stop.set()
+            recovery = await _recover(village, options.recovery_seconds, say)
+        finally:
+            reviving.cancel()
+            await asyncio.wait([reviving])
         copy = StoreCopy()
         await asyncio.gather(*(program.stop() for program in village.agents.values()))
         await asyncio.to_thread(_read, village, copy)
     verdict = judge(load.produced, copy)
+    verdict.counts |= {f"{name} ended by itself": count for name, count in sorted(injector.ended.items())}
     latencies = _quiet_latencies(load.produced, injector.spans)
     return Outcome(verdict, dict(injector.done), means, latencies, recovery)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -112,18 +113,20 @@ class OutboxCopy:
 
 
 def read_outbox(state_dir: Path) -> OutboxCopy:
-    """Look into an outbox without disturbing it, whether its agent runs or not."""
+    """Look into the files of an agent without disturbing them, whether it runs or not."""
     try:
         with _opened(state_dir / "outbox.db") as file:
-            rows = file.execute("SELECT class, key, content FROM item").fetchall()
+            keys = file.execute("SELECT key FROM event UNION SELECT key FROM receipt").fetchall()
+            lines = file.execute("SELECT content FROM telemetry").fetchall()
             lost = file.execute("SELECT coalesce(sum(count), 0) FROM loss WHERE class = ?", (_TELEMETRY,)).fetchone()[0]
     except (sqlite3.Error, OSError):
         # It is just being made.
         return OutboxCopy(frozenset(), frozenset(), 0)
-    events = frozenset(key for item_class, key, _ in rows if item_class != _TELEMETRY and key)
-    lines = [content for item_class, _, content in rows if item_class == _TELEMETRY]
-    numbers = frozenset(int(number) for content in lines for number in _NUMBER.findall(content))
-    return OutboxCopy(events, numbers, lost)
+    with contextlib.suppress(sqlite3.Error, OSError), _opened(state_dir / "undated.db") as file:
+        # The events in it get their ids with their dates.
+        lines += file.execute("SELECT content FROM undated WHERE class = ?", (_TELEMETRY,)).fetchall()
+    numbers = frozenset(int(number) for (content,) in lines for number in _NUMBER.findall(content))
+    return OutboxCopy(frozenset(key for (key,) in keys if key), numbers, lost)
 
 
 @contextmanager
