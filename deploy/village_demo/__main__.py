@@ -36,6 +36,9 @@ def main() -> int:
         return asyncio.run(_demo(options.out))
     except KeyboardInterrupt:
         return 130
+    except (RuntimeError, TimeoutError) as error:
+        print(f"deploy/demo: {error or 'the collector did not answer in time'}", file=sys.stderr)
+        return 1
 
 
 async def _demo(out: Path | None) -> int:

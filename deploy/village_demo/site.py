@@ -88,7 +88,8 @@ class Village:
                 except httpx.TransportError:
                     pass
                 if not collector.running:
-                    raise RuntimeError(f"the collector ended; see {collector.log}")
+                    tail = (await asyncio.to_thread(collector.log.read_text))[-2000:]
+                    raise RuntimeError(f"the collector ended:\n{tail}")
                 await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
