@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from village_collector.api.app import create_app
@@ -52,6 +53,11 @@ def control_store(settings: Settings) -> ControlStore:
         raise StoreUnavailable(f"control.url: {error}") from None
 
 
+def read_influx_token(settings: Settings) -> str:
+    """Return the token of `[telemetry]` as it is in its file now; raises `InvalidSettings`."""
+    return read_secret(settings.telemetry.token_file or Path(), "telemetry.token_file")
+
+
 def telemetry_store(settings: Settings) -> TelemetryStore:
     """Return the configured store, not opened yet; raises `InvalidSettings` if the token can't be read."""
     telemetry = settings.telemetry
@@ -59,9 +65,7 @@ def telemetry_store(settings: Settings) -> TelemetryStore:
         # Costs 41 MB and 0.4 s, so only those who use it pay.
         from village_collector.stores.influx import InfluxAddress, InfluxStore
 
-        def read_token() -> str:
-            return read_secret(telemetry.token_file or Path(), "telemetry.token_file")
-
+        read_token = partial(read_influx_token, settings)
         place = (telemetry.url, telemetry.organisation, telemetry.bucket, read_token(), telemetry.downsampled_bucket)
         return InfluxStore(InfluxAddress(*place), read_token)
     return SqliteStore(settings.collector.data_dir / "telemetry.db", telemetry.retention_days)

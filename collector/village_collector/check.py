@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from village_collector.app import control_store, telemetry_store
+from village_collector.app import control_store, read_influx_token, telemetry_store
 from village_collector.config import EMBEDDED, Settings, broker_address
 from village_collector.ports import StoreUnavailable
 from village_wire.session import SessionError, SessionSettings, connect
@@ -19,7 +19,7 @@ class Row(NamedTuple):
     """One part, and what was seen or why it does not answer."""
 
     part: str
-    status: Literal["ok", "down"]
+    status: Literal["ok", "degraded", "down"]
     evidence: str
 
 
@@ -37,6 +37,9 @@ async def check(settings: Settings) -> list[Row]:
             rows.append(Row(part, "ok", await look(settings)))
         except (SessionError, StoreUnavailable, InvalidSettings, PermissionError) as error:
             rows.append(Row(part, "down", str(error)))
+        else:
+            if part == "telemetry" and settings.telemetry.store == "influx":
+                rows += await _influx(settings)
     return rows
 
 
@@ -65,6 +68,21 @@ async def _telemetry(settings: Settings) -> str:
     finally:
         await store.close()
     return f"InfluxDB at {settings.telemetry.url} has bucket {settings.telemetry.bucket}"
+
+
+async def _influx(settings: Settings) -> list[Row]:
+    from village_collector.stores.influx import InfluxAddress
+    from village_collector.stores.influx.inspection import inspect
+
+    place = settings.telemetry
+    try:
+        token = await asyncio.to_thread(read_influx_token, settings)
+        found = await inspect(
+            InfluxAddress(place.url, place.organisation, place.bucket, token, place.downsampled_bucket)
+        )
+    except (StoreUnavailable, InvalidSettings) as error:
+        return [Row("influx server", "down", str(error))]
+    return [Row(*finding) for finding in found]
 
 
 async def _control(settings: Settings) -> str:

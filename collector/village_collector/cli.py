@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from village_collector.influx_cli import influx_app
+
 if TYPE_CHECKING:
     from village_collector.config import Settings
 
@@ -26,8 +28,10 @@ Examples 示例:
   village-collector run                                  serve with defaults 用默认设置运行
   village-collector check --config collector.toml        what answers 检查服务器和存储
   village-collector command-key --config collector.toml  the key for agents 打印代理所需的公钥
+  village-collector influx setup --url http://127.0.0.1:8086 --username admin  prepare InfluxDB 准备 InfluxDB
 """,
 )
+app.add_typer(influx_app, name="influx")
 
 
 class LogLevel(enum.StrEnum):
@@ -101,7 +105,7 @@ def run(
 @app.command(
     help="Check the configuration, and see whether broker and stores answer. 检查配置以及服务器和存储是否有应答。",
     epilog="""\b
-Exit codes 退出码: 0 all answer 全部正常, 2 something is down 有故障, 3 configuration wrong 配置错误
+Exit codes 退出码: 0 all answer 全部正常, 1 something is to be mended 需处理, 2 something is down 有故障, 3 configuration wrong 配置错误
 Example 示例:
   village-collector check --config /etc/village-edge/collector.toml
 """,
@@ -125,8 +129,9 @@ def check(
         typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
     else:
         for row in rows:
-            typer.echo(f"{row.status:5} {row.part:10} {row.evidence}")
-    raise typer.Exit(2 if any(row.status == "down" for row in rows) else 0)
+            typer.echo(f"{row.status:8} {row.part:13} {row.evidence}")
+    found = {row.status for row in rows}
+    raise typer.Exit(2 if "down" in found else 1 if "degraded" in found else 0)
 
 
 @app.command(

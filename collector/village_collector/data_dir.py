@@ -70,7 +70,7 @@ def load_command_key(folder: Path, shared: Path | None = None) -> Ed25519Private
             content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             # Two first starts at once must agree on one key.
             with contextlib.suppress(FileExistsError):
-                _write(path, content, 0o600, replace=False)
+                write_atomically(path, content, 0o600, replace=False)
         if path.stat().st_mode & 0o077:
             raise DataDirProblem(
                 f"others may read {path}, which opens doors: chmod 600 it, or remove it and enrol the agents anew"
@@ -78,7 +78,7 @@ def load_command_key(folder: Path, shared: Path | None = None) -> Ed25519Private
         key = load_pem_private_key(path.read_bytes(), None)
         if not isinstance(key, Ed25519PrivateKey):
             raise DataDirProblem(f"{path} is not an Ed25519 key")
-        _write(folder / _PUBLIC_KEY, f"{encode_public_key(key.public_key())}\n".encode(), 0o644)
+        write_atomically(folder / _PUBLIC_KEY, f"{encode_public_key(key.public_key())}\n".encode(), 0o644)
     except OSError as error:
         raise DataDirProblem(f"{error.filename or path}: {error.strerror}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -95,7 +95,7 @@ def load_collector_id(folder: Path) -> str:
     path = folder / _NAME
     try:
         if not path.exists():
-            _write(path, f"collector-{secrets.token_hex(8)}\n".encode(), 0o644)
+            write_atomically(path, f"collector-{secrets.token_hex(8)}\n".encode(), 0o644)
         return path.read_text().strip()[:60]
     except (OSError, UnicodeDecodeError) as error:
         raise DataDirProblem(f"{path}: {error}") from None
@@ -104,7 +104,7 @@ def load_collector_id(folder: Path) -> str:
 def write_addresses(folder: Path, addresses: Mapping[str, str]) -> None:
     """Write where the collector listens to `addresses.json`; raises `DataDirProblem`."""
     try:
-        _write(folder / _ADDRESSES, json.dumps(dict(addresses), indent=1).encode() + b"\n", 0o644)
+        write_atomically(folder / _ADDRESSES, json.dumps(dict(addresses), indent=1).encode() + b"\n", 0o644)
     except OSError as error:
         raise DataDirProblem(f"{folder / _ADDRESSES}: {error.strerror}") from None
 
@@ -114,8 +114,8 @@ def remove_addresses(folder: Path) -> None:
     (folder / _ADDRESSES).unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes, mode: int, *, replace: bool = True) -> None:
-    # After a power cut either the whole file is there or nothing is.
+def write_atomically(path: Path, content: bytes, mode: int, *, replace: bool = True) -> None:
+    """Write a file with these rights; after a power cut either the whole of it is there or nothing. Raises `OSError`."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

@@ -65,9 +65,11 @@ class Rest:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         return await self._call(method, path, query, headers, body, "object")
 
-    async def write(self, organisation: str, bucket: str, body: bytes) -> None:
-        """Write gzipped lines of nanoseconds."""
-        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
+    async def write(self, organisation: str, bucket: str, body: bytes, *, compressed: bool = True) -> None:
+        """Write lines of nanoseconds, gzipped or not."""
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        if compressed:
+            headers["Content-Encoding"] = "gzip"
         query = (("org", organisation), ("bucket", bucket), ("precision", "ns"))
         await self._call("POST", "/api/v2/write", query, headers, body, None)
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from village_collector.ports import BadLine, Field, Sample, StoreUnavailable
 from village_collector.stores.influx import flux
 from village_collector.stores.influx.guard import Guard, sift_each
+from village_collector.stores.influx.plan import retention_of
 from village_collector.stores.influx.rest import InfluxAddress, Refused, Rest
 from village_collector.times import to_ns
 from village_wire.clocks import format_time
@@ -241,12 +242,6 @@ class InfluxStore:
             code, advice = "store_full", "its disk is full: free space, then restart it"
         text = f"InfluxDB at {place.url} answers {error.status}: {error.message[:300]}; {advice}"
         return StoreUnavailable(text, code=code, retry_after=error.retry_after)
-
-
-def retention_of(bucket: dict[str, Any]) -> timedelta | None:
-    """Return how long a bucket keeps points; None: for ever. `bucket` is as the server describes it."""
-    spans = [rule.get("everySeconds", 0) for rule in bucket.get("retentionRules", ()) if rule.get("type") == "expire"]
-    return timedelta(seconds=spans[0]) if spans and spans[0] else None
 
 
 def compress(lines: bytes) -> bytes:
