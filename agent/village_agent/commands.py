@@ -41,6 +41,8 @@ MAX_UNDER_WAY = 200
 CLOCK_SECONDS = 5.0
 #: A command issued later than this after our time means that our clock is behind, and no expiry can be judged.
 MAX_CLOCK_LAG = timedelta(minutes=1)
+#: Kinds that must not act once one of another kind, issued later, has acted on the same device: a text would sound after its stop.
+_OVERTAKEN_BY = {"say": "stop", "switch": "switch"}
 #: A stream of forged commands must not fill the outbox.
 ALARM_SECONDS = 600.0
 
@@ -95,6 +97,8 @@ class CommandRuntime:
         #: Each with the monotonic time of its arrival.
         self._messages: asyncio.Queue[tuple[float, Received]] = asyncio.Queue(MAX_WAITING)
         self._under_way: set[asyncio.Task[None]] = set()
+        #: When the latest `stop` and `switch` of each device were issued.
+        self._last: dict[tuple[str, str], datetime] = {}
         self._executing: set[tuple[UUID, str | None]] = set()
         self._bad: dict[str, int] = {}
         self._alarm_due = 0.0
@@ -194,7 +198,7 @@ class CommandRuntime:
             results = [self._hub.event(None, CommandResult(command=command.id, outcome="refused", reason=refusal))]
             _log.info("command %s (%s by %s) refused: %s", command.id, command.arguments.kind, command.issuer, refusal)
         else:
-            results = [self._hub.event(name, CommandResult(command=command.id, outcome="accepted")) for name in devices]
+            results, devices = self._first_results(command, devices)
         if not self._clock.known.is_set():
             # A result without a date can't be answered again: whoever delivers the command twice hears nothing the second time.
             await self._record.add(command, [], self._clock.now())
@@ -204,6 +208,24 @@ class CommandRuntime:
         self._executing |= {(command.id, name) for name in devices}
         await self._send(results)
         return devices
+
+    def _first_results(self, command: Command, devices: dict[str, Device]) -> tuple[list[Event], dict[str, Device]]:
+        """Return a result for each device, and those that execute: not what a later command has overtaken on its way."""
+        kind = command.arguments.kind
+        results: list[Event] = []
+        executing: dict[str, Device] = {}
+        for name, device in devices.items():
+            if kind in _OVERTAKEN_BY and self._last.get((_OVERTAKEN_BY[kind], name), command.issued) > command.issued:
+                reason = f"overtaken by a {_OVERTAKEN_BY[kind]} that was issued later"
+                results.append(
+                    self._hub.event(name, CommandResult(command=command.id, outcome="refused", reason=reason))
+                )
+                continue
+            results.append(self._hub.event(name, CommandResult(command=command.id, outcome="accepted")))
+            executing[name] = device
+            if kind in _OVERTAKEN_BY.values():
+                self._last[kind, name] = max(command.issued, self._last.get((kind, name), command.issued))
+        return results, executing
 
     async def _send(self, results: list[Event]) -> None:
         if results and await self._hand_over(results, self._outbox):

@@ -27,6 +27,7 @@ from village_wire.commands import (
     Say,
     Snapshot,
     Stop,
+    SwitchTo,
     Target,
     Unlock,
     read_command,
@@ -233,6 +234,70 @@ async def test_an_area_command_reaches_every_able_device_below_it(tmp_path: Path
             ("b", "finished", ""),
             ("b", "started", ""),
         ]
+
+
+async def test_a_command_that_a_later_one_overtook_is_refused(tmp_path: Path) -> None:
+    class Relay:
+        def __init__(self) -> None:
+            self.positions: list[bool] = []
+
+        async def switch(self, on: bool) -> None:
+            self.positions.append(on)
+
+    relay, speaker = Relay(), Speaker()
+    speaker.finish.set()
+    async with desk(tmp_path, single("relay", relay), single("horn", speaker)) as one:
+        on, say = one.command(SwitchTo(on=True)), one.command(Say(text="x"))
+        one.clock.now += timedelta(seconds=1)
+        off, stop = one.command(SwitchTo(on=False)), one.command(Stop())
+        for command in (off, stop):
+            one.send(command)
+            await one.results(command.id, 2)
+        one.send(on)
+        one.send(say)
+        assert await one.results(on.id, 1) == [
+            ("relay", "refused", "overtaken by a switch that was issued later"),
+        ]
+        assert await one.results(say.id, 1) == [("horn", "refused", "overtaken by a stop that was issued later")]
+        assert (relay.positions, speaker.said, speaker.stopped) == ([False], [], 1)
+        # In the order in which they were issued both act.
+        one.clock.now += timedelta(seconds=1)
+        for switch in (one.command(SwitchTo(on=True)), one.command(SwitchTo(on=False))):
+            one.send(switch)
+            await one.results(switch.id, 2)
+        assert relay.positions == [False, True, False]
+
+
+async def test_one_command_on_the_own_and_on_an_area_topic_acts_once(tmp_path: Path) -> None:
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        command = one.command(Unlock(), Target(area=AREA))
+        for topic in (TOPIC, f"village/1/area/{AREA}/command", "village/1/area/330110000000/command"):
+            one.commands.on_message(Received(topic, sign_command(command, KEY), retained=False))
+        await one.results(command.id, 2)
+        last = one.command(Stop(), Target(agent="box", device="absent"))
+        one.send(last)
+        await one.results(last.id, 1)
+        assert gate.unlocked == [5]
+        assert len({event.id for event, _ in results_of(one.parts.seen, command.id)}) == 2
+
+
+async def test_a_replay_after_the_expiry_and_under_another_target_does_nothing(tmp_path: Path) -> None:
+    gate = Gate()
+    async with desk(tmp_path, single("gate", gate)) as one:
+        command = one.command(Unlock(), lifetime=60)
+        payload = sign_command(command, KEY)
+        one.clock.now += timedelta(seconds=61)
+        one.commands.on_message(Received(TOPIC, payload, retained=False))
+        assert await one.results(command.id, 1) == [(None, "refused", "expired")]
+        # The target is signed: another agent's command can't be turned into ours.
+        other = json.loads(sign_command(one.command(Unlock(), Target(agent="other")), KEY))
+        other["target"] = {"agent": "box"}
+        one.commands.on_message(Received(TOPIC, json.dumps(other).encode(), retained=False))
+        (alarm,) = await one.parts.until("alarm")
+        assert isinstance(alarm.data, Alarm)
+        assert "bad signature" in alarm.data.evidence
+        assert gate.unlocked == []
 
 
 async def test_forged_and_malformed_messages_execute_nothing_and_alarm_once(
