@@ -139,7 +139,10 @@ port = 0
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """Return the API's answer."""
         async with httpx.AsyncClient(trust_env=False, timeout=40) as client:
-            answer = await client.request(method, f"{self.addresses['api']}/api/v1{path}", json=body)
+            try:
+                answer = await client.request(method, f"{self.addresses['api']}/api/v1{path}", json=body)
+            except httpx.TransportError as error:
+                raise AssertionError(f"{self.name}: {error!r}: {self.log.read_text()[-3000:]}") from None
             assert answer.is_success, answer.text
             found: dict[str, Any] = answer.json()
             return found

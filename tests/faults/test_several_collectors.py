@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import sys
-import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +17,8 @@ import pytest
 
 from tests.faults.collectors import CollectorProgram, Stores, collector_program, shared_stores
 from tests.faults.compare import compare
-from tests.faults.simulated_agent import AREA, SPEAKER, SimulatedAgent
+from tests.faults.fleet import fleet, obeyed
+from tests.faults.simulated_agent import AREA, SimulatedAgent
 from tests.peers.mosquitto import Mosquitto
 from village_collector.ports import TelemetryStore
 from village_collector.stores.control import ControlStore
@@ -64,30 +64,6 @@ async def _nothing() -> None:
 
 
 @asynccontextmanager
-async def fleet(agents: Sequence[SimulatedAgent]) -> AsyncIterator[None]:
-    """Run agents, each producing some events and readings every moment, for the length of a block."""
-
-    async def produce(agent: SimulatedAgent) -> None:
-        while True:
-            agent.produce(random.randint(1, 4), random.randint(5, 20))
-            await asyncio.sleep(random.uniform(0.1, 0.4))
-
-    running = [asyncio.create_task(agent.run(), name=agent.agent) for agent in agents]
-    producing = [asyncio.create_task(produce(agent), name=f"{agent.agent} produces") for agent in agents]
-    try:
-        yield
-        for task in producing:
-            task.cancel()
-        async with asyncio.timeout(40):
-            for agent in agents:
-                await agent.drained()
-    finally:
-        for task in (*producing, *running):
-            task.cancel()
-        await asyncio.wait([*producing, *running])
-
-
-@asynccontextmanager
 async def real_agent(folder: Path, broker: str, stores: Stores) -> AsyncIterator[Process]:
     """The agent program with one device that reports ten times a second."""
     config = folder / "agent.toml"
@@ -120,18 +96,6 @@ async def harm(programs: Sequence[CollectorProgram], number: int) -> None:
         await program.kill()
         await asyncio.sleep(random.uniform(0.0, 1.0))
         await program.start()
-
-
-async def obeyed(asked: CollectorProgram, agent: SimulatedAgent) -> float:
-    """Seconds from a command to the news that it was done, all asked of one collector."""
-    began = time.monotonic()
-    body = {"target": {"agent": agent.agent, "device": SPEAKER}, "arguments": {"kind": "stop"}, "expires_in": 20}
-    command = await asked.ask("POST", "/commands", body)
-    while command["state"] == "waiting":
-        seen = command["counts"]["answered"]
-        command = await asked.ask("GET", f"/commands/{command['id']}?wait=20&seen={seen}")
-    assert command["state"] == "done", command
-    return time.monotonic() - began
 
 
 @pytest.mark.timeout(120)

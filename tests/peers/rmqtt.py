@@ -42,6 +42,10 @@ message_type = 198
 node_grpc_addrs = {rpc}
 raft_peer_addrs = {raft}
 laddr = "127.0.0.1:{own}"
+# A node that is to take a dead one's clients over asks it first.
+node_grpc_client_timeout = "2s"
+try_lock_timeout = "3s"
+raft.grpc_timeout = "2s"
 """
 #: Three nodes find each other in some eight seconds on a quiet machine.
 _FORM_SECONDS = 40.0
@@ -104,15 +108,17 @@ async def rmqtt_cluster(folder: Path) -> AsyncIterator[list[Node]]:
         (plugins / "rmqtt-http-api.toml").write_text(f'workers = 1\nhttp_laddr = "127.0.0.1:{free_port()}"\n')
         nodes.append(node)
     try:
-        async with asyncio.timeout(_FORM_SECONDS):
-            for number, node in enumerate(nodes, 1):
-                await node.start(number)
-                await node.listening()
-            await _formed(nodes)
+        try:
+            async with asyncio.timeout(_FORM_SECONDS):
+                for number, node in enumerate(nodes, 1):
+                    # Started at once, each would found a cluster of its own.
+                    await node.start(number)
+                    await node.listening()
+                await _formed(nodes)
+        except TimeoutError:
+            logs = "".join((node.folder / "log").read_text(errors="replace")[-2000:] for node in nodes)
+            raise AssertionError(f"the cluster did not form: {logs}") from None
         yield nodes
-    except TimeoutError:
-        logs = "".join((node.folder / "log").read_text(errors="replace")[-2000:] for node in nodes)
-        raise AssertionError(f"the cluster did not form: {logs}") from None
     finally:
         for node in nodes:
             await node.kill()
