@@ -132,7 +132,13 @@ class Agent:
             settings.ca_file,
         )
         self._session = Session(
-            SessionSettings(settings.address, f"agent-{self._agent}", self._next_will, expiry=SESSION_EXPIRY_SECONDS),
+            SessionSettings(
+                settings.address,
+                f"agent-{self._agent}",
+                self._next_will,
+                settings.collector.keep_alive_seconds,
+                SESSION_EXPIRY_SECONDS,
+            ),
             [Subscription(topic, retained=False) for topic in agent_subscriptions(self._agent, settings.agent.area)],
             self._on_message,
         )
@@ -164,7 +170,7 @@ class Agent:
                     "session": self._session.run(self._announce),
                     "inventory": self._publish_changes(),
                     "greeting": self._greet_again(),
-                    "health": report_self(self._hub, self._outbox, self._supervisor),
+                    "health": report_self(self._hub, self._outbox, self._supervisor, self._session.traffic),
                     "losses": report_losses(self._outbox, self._hub),
                     "clock watch": watch_clock(
                         self._own_state, self._timekeeper.known, lambda: self._session.connected

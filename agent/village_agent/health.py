@@ -15,13 +15,17 @@ from village_agent.disk import DiskThread
 from village_agent.ledger import ItemClass, Lost
 from village_agent.outbox import Outbox, OutboxUnavailable
 from village_agent.own_state import OwnState
+from village_agent.rate import Rate
 from village_agent.report import Hub
 from village_agent.supervisor import Supervisor
 from village_wire.events import Loss
 from village_wire.systemd import Notifier
+from village_wire.traffic import Traffic
 
 #: How often the agent reports on itself.
-INTERVAL_SECONDS = 60.0
+INTERVAL_SECONDS = 300.0
+#: What monthly traffic is told for: 30 days.
+MONTH_SECONDS = 30 * 86_400
 #: The first report comes when connecting and first polls are over.
 FIRST_SECONDS = 5.0
 #: The supervisor beats every five seconds; one that is silent for so long hangs.
@@ -48,20 +52,27 @@ def release_memory() -> None:
         trim(0)
 
 
-async def report_self(hub: Hub, outbox: Outbox, supervisor: Supervisor) -> None:
-    """Put a reading of kind `agent` into the outbox every minute, until cancelled."""
+async def report_self(hub: Hub, outbox: Outbox, supervisor: Supervisor, traffic: Traffic) -> None:
+    """Put a reading of kind `agent` into the outbox every five minutes, until cancelled."""
+    rate, counted = Rate(time.monotonic()), traffic.total
     await asyncio.sleep(FIRST_SECONDS)
     while True:
         release_memory()
+        now, total = time.monotonic(), traffic.total
+        rate.add(total - counted, now)
+        counted = total
         fields = {
             "memory_bytes": resident_bytes(),
             "outbox_bytes": outbox.bytes,
             "outbox_waiting": outbox.waiting,
-            "outbox_hours": outbox.hours,
-            "outbox_age_s": outbox.age_seconds,
+            "outbox_hours": round(outbox.hours, 1),
+            "outbox_age_s": round(outbox.age_seconds, 1),
             "lost": outbox.lost,
             **await _lost_by_class(outbox),
             "restarts": supervisor.restarts,
+            "sent_bytes": traffic.sent,
+            "received_bytes": traffic.received,
+            "month_mb": round(rate.per_second(now) * MONTH_SECONDS / 1e6, 1),
         }
         hub.reading("agent", AGENT_DEVICE, fields)
         await asyncio.sleep(INTERVAL_SECONDS)

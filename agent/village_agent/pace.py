@@ -10,7 +10,7 @@ class Pace:
     """What the configuration says of sending (table `[outbox]`). Times in seconds."""
 
     #: A reading on disk waits at the most so long for others before it travels.
-    send_seconds: float = 60.0
+    send_seconds: float = 300.0
     #: What piled up during an outage travels at this rate, bytes a second.
     drain_bytes_per_second: int = 64 * 1024
     #: It begins to travel at a random moment within this time.
@@ -18,7 +18,7 @@ class Pace:
 
     def gathering(self, connected_for: float) -> float:
         """How long readings are gathered. Less in the first minutes: whoever has just connected a box looks at it."""
-        return min(self.send_seconds, 1.0 + connected_for / 10)
+        return min(self.send_seconds, 1.0 + connected_for)
 
     def first_pause(self, age: float, chance: float) -> float:
         """How long after a connection the backlog waits. `age` is that of its oldest entry, `chance` a random number below 1.

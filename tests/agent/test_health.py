@@ -18,6 +18,7 @@ from village_agent.outbox_file import ItemClass, Lane
 from village_agent.supervisor import Supervisor
 from village_wire.events import Event, Loss
 from village_wire.systemd import Notifier
+from village_wire.traffic import Traffic
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ async def test_the_agent_reports_on_itself(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(health, "FIRST_SECONDS", 0)
     async with site(tmp_path) as parts:
         supervisor = Supervisor(parts.roster, parts.hub)
-        async with running(report_self(parts.hub, parts.outbox, supervisor)):
+        async with running(report_self(parts.hub, parts.outbox, supervisor, Traffic())):
             await until(lambda: parts.outbox.waiting == 1)
             await until(lambda: parts.outbox.bytes > 0)
         batch = await parts.outbox.next_batch(Lane.TELEMETRY)
@@ -57,6 +58,8 @@ async def test_the_agent_reports_on_itself(tmp_path: Path, monkeypatch: pytest.M
             "lost=0i",
             "lost_events=0i",
             "restarts=0i",
+            "sent_bytes=0i",
+            "month_mb=0.0",
         ):
             assert field in line
 

@@ -19,7 +19,7 @@ from village_agent.outbox_file import FRESH_EVENTS
 from village_agent.pace import Pace
 from village_agent.uplink import WINDOW, Uplink
 from village_wire.events import AgentStarted, ButtonPressed
-from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES
+from village_wire.points import CONTENT_DEFLATED
 from village_wire.presence import Ack
 from village_wire.session import BrokerAddress, Received, Session, SessionSettings, Subscription
 
@@ -69,10 +69,7 @@ async def test_what_is_acknowledged_leaves_the_outbox(tmp_path: Path, broker: Mo
         await settled(parts, far, 1, 1)
         add_lines(parts, range(1, 500))
         await settled(parts, far, 500, 1)
-        assert {message.content_type for message in far.received if "telemetry" in message.topic} == {
-            CONTENT_DEFLATED,
-            CONTENT_LINES,
-        }
+        assert {message.content_type for message in far.received if "telemetry" in message.topic} == {CONTENT_DEFLATED}
         assert {message.response_topic for message in far.received} == {"village/1/agent/box/ack"}
         assert all(len(message.correlation) == 32 for message in far.received)
 

@@ -1,8 +1,8 @@
 """Row `traffic`: bytes on the wire of the six-device agent at default settings, idle, through a proxy that counts; scaled to a month.
 
-A month has 30 days. IP bytes are estimated as a 4G operator counts them: each chunk that one side sent is one segment (more if
-it is longer than a segment), every segment has an IPv4 and TCP header with time stamps, and a burst that is answered by nothing
-but an acknowledgement costs one more header.
+A month has 30 days. How IP bytes are estimated is told in `village_wire.traffic`; the agent counts in the same way and reports
+it, as `month_mb`. Readings are gathered ever longer in the first minutes of a connection, so counting begins when that is over and
+goes from one batch to another.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,15 +21,15 @@ from tests.bench.rig import UNLIMITED, collector
 from tests.bench.rows import Say
 from tests.bench.six_devices import all_ok, six_devices
 from tests.peers.mosquitto import Mosquitto
+from village_agent.pace import Pace
+from village_wire.traffic import Traffic
 
 MONTH_SECONDS = 30 * 86_400
-#: IPv4 20, TCP 20, time stamps 12: what Linux sends.
-HEADER_BYTES = 52
-_SEGMENT_BYTES = 1400
-#: TLS 1.3: five bytes of record header, one of content type, 16 of AES-GCM's tag, for each write.
-TLS_BYTES = 22
-#: Linux acknowledges at the latest after 40 ms; data that goes back sooner carries the acknowledgement.
-_DELAYED_ACK_SECONDS = 0.04
+#: Gathering doubles with each batch until it reaches its full length.
+_SETTLING_SECONDS = 2 * Pace().send_seconds
+_BATCHES = 2
+_QUICK_SECONDS = 45
+_ROUND_TRIP_SECONDS = 2.0
 _NAMES = {
     1: "connect",
     2: "connack",
@@ -47,39 +46,30 @@ Way = Literal["up", "down"]
 
 
 def run(quick: bool, say: Say) -> dict[str, Any]:
-    """Return megabytes (of a million bytes) a month: `month.ip_mb`, `month.ip_tls_mb`, `month.mqtt_mb`, and what they consist of."""
-    return asyncio.run(_measure(60 if quick else 600, say))
+    """Return what a month comes to, under `month`, and what it consists of.
+
+    The quick form has no time to wait for the steady state: it tells of the first minutes, under `while_settling`.
+    """
+    return asyncio.run(_measure(quick, say))
 
 
-@dataclass
 class Tally:
     """What went through the proxy."""
 
-    mqtt_bytes: Counter[str] = field(default_factory=Counter)
-    messages: Counter[str] = field(default_factory=Counter)
-    segments: int = 0
-    writes: int = 0
-    bare_acks: int = 0
-    _open: dict[Way, float] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.clear()
 
     def clear(self) -> None:
         """Begin anew."""
-        self.mqtt_bytes.clear()
-        self.messages.clear()
-        self.segments = self.writes = self.bare_acks = 0
-        self._open.clear()
+        self.mqtt_bytes: Counter[str] = Counter()
+        self.messages: Counter[str] = Counter()
+        self.plain, self.secure = Traffic(), Traffic(secure=True)
+        self.batch = asyncio.Event()
 
-    def chunk(self, way: Way, size: int, now: float) -> None:
+    def chunk(self, way: Way, size: int) -> None:
         """So many bytes came from one side at once."""
-        self.writes += 1
-        self.segments += -(-size // _SEGMENT_BYTES)
-        back: Way = "down" if way == "up" else "up"
-        asked = self._open.pop(back, None)
-        if asked is not None and now - asked > _DELAYED_ACK_SECONDS:
-            self.bare_acks += 1
-        if way in self._open and now - self._open[way] > _DELAYED_ACK_SECONDS:
-            self.bare_acks += 1
-        self._open[way] = now
+        for traffic in (self.plain, self.secure):
+            (traffic.wrote if way == "up" else traffic.read)(size, time.monotonic())
 
     def packet(self, way: Way, kind: int, flags: int, body: bytes) -> None:
         """One MQTT packet was complete."""
@@ -89,21 +79,22 @@ class Tally:
         length = len(body)
         self.mqtt_bytes[f"{way} {name}"] += length + (2 if length < 128 else 3 if length < 16_384 else 4)
         self.messages[f"{way} {name}"] += 1
+        if (way, name) == ("up", "telemetry"):
+            self.batch.set()
 
     def month(self, seconds: float) -> dict[str, Any]:
-        """Scale to a month."""
+        """Scale to a month, in MB of a million bytes."""
         scale = MONTH_SECONDS / seconds / 1e6
-        mqtt = sum(self.mqtt_bytes.values())
-        headers = (self.segments + self.bare_acks + len(self._open)) * HEADER_BYTES
         return {
-            "mqtt_mb": round(mqtt * scale, 2),
-            "header_mb": round(headers * scale, 2),
-            "ip_mb": round((mqtt + headers) * scale, 2),
-            "ip_tls_mb": round((mqtt + headers + self.writes * TLS_BYTES) * scale, 2),
+            "mqtt_mb": round(sum(self.mqtt_bytes.values()) * scale, 2),
+            "ip_mb": round(self.plain.total * scale, 2),
+            "ip_tls_mb": round(self.secure.total * scale, 2),
+            "up_mb": round(self.plain.sent * scale, 2),
+            "down_mb": round(self.plain.received * scale, 2),
         }
 
 
-async def _measure(seconds: int, say: Say) -> dict[str, Any]:
+async def _measure(quick: bool, say: Say) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="village-bench-") as name:
         folder, tally = Path(name), Tally()
         async with (
@@ -113,29 +104,48 @@ async def _measure(seconds: int, say: Say) -> dict[str, Any]:
             six_devices(folder / "site", f"mqtt://127.0.0.1:{port}", running.command_key),
         ):
             await all_ok(running.api)
-            # What a start costs is no part of idling.
-            await asyncio.sleep(15)
             start_bytes = sum(tally.mqtt_bytes.values())
-            say(f"the start took {start_bytes} bytes of MQTT; counting for {seconds} s")
-            tally.clear()
-            begun = time.monotonic()
-            await asyncio.sleep(seconds)
-            return _result(tally, time.monotonic() - begun, start_bytes)
+            say(f"the start took {start_bytes} bytes of MQTT")
+            if quick:
+                tally.clear()
+                return await _count(tally, _QUICK_SECONDS, 0, "while_settling", start_bytes, say)
+            say(f"readings are gathered for {Pace().send_seconds:.0f} s; waiting for that")
+            await asyncio.sleep(_SETTLING_SECONDS)
+            return await _count(tally, 0, _BATCHES, "month", start_bytes, say)
 
 
-def _result(tally: Tally, elapsed: float, start_bytes: int) -> dict[str, Any]:
+async def _count(tally: Tally, seconds: float, batches: int, name: str, start_bytes: int, say: Say) -> dict[str, Any]:
+    """Count for so many seconds, or from one batch of readings to the one so many batches later."""
+    if batches:
+        await _next_batch(tally)
+        # What belongs to the batch itself comes before its like at the end.
+        await asyncio.sleep(_ROUND_TRIP_SECONDS)
+    tally.clear()
+    begun = time.monotonic()
+    say("counting")
+    await asyncio.sleep(seconds)
+    for _ in range(batches):
+        await _next_batch(tally)
+    await asyncio.sleep(_ROUND_TRIP_SECONDS if batches else 0)
+    elapsed = time.monotonic() - begun
     return {
         "seconds": round(elapsed),
         "start_mqtt_bytes": start_bytes,
-        "month": tally.month(elapsed),
+        name: tally.month(elapsed),
         "per_hour": {
-            name: {
+            kind: {
                 "messages": round(count * 3600 / elapsed, 1),
-                "bytes": round(tally.mqtt_bytes[name] * 3600 / elapsed),
+                "bytes": round(tally.mqtt_bytes[kind] * 3600 / elapsed),
             }
-            for name, count in sorted(tally.messages.items())
+            for kind, count in sorted(tally.messages.items())
         },
     }
+
+
+async def _next_batch(tally: Tally) -> None:
+    async with asyncio.timeout(3 * Pace().send_seconds):
+        tally.batch.clear()
+        await tally.batch.wait()
 
 
 @asynccontextmanager
@@ -168,7 +178,7 @@ async def _pass(way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWr
     packets = raw_mqtt.Packets()
     try:
         while data := await reader.read(65_536):
-            tally.chunk(way, len(data), time.monotonic())
+            tally.chunk(way, len(data))
             for kind, flags, body in packets.feed(data):
                 tally.packet(way, kind, flags, body)
             writer.write(data)

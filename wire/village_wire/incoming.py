@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
+
+from village_wire.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -190,15 +193,19 @@ class PacketSocket:
     """What paho takes for its socket. Reading takes messages out of the stream; paho gets the other packets, each of them whole."""
 
     def __init__(
-        self, sock: socket.socket, on_message: Callable[[Received], None], ack: Callable[[int], object]
+        self,
+        sock: socket.socket,
+        on_message: Callable[[Received], None],
+        ack: Callable[[int], object],
+        traffic: Traffic | None = None,
     ) -> None:
-        """`ack` sends the PUBACK of a number."""
+        """`ack` sends the PUBACK of a number; `traffic` counts the bytes."""
         self._socket = sock
         self._give = on_message
         self._ack = ack
         self._packets = Packets(self._take)
         self._others = b""
-        self.send = sock.send
+        self._traffic = traffic or Traffic()
         self.close = sock.close
         self.fileno = sock.fileno
         self.setblocking = sock.setblocking
@@ -209,11 +216,18 @@ class PacketSocket:
             data = self._socket.recv(READ_BYTES)
             if not data:
                 return data
+            self._traffic.read(len(data), time.monotonic())
             self._others = self._packets.feed(data)
             if not self._others:
                 raise BlockingIOError
         part, self._others = self._others[:size], self._others[size:]
         return part
+
+    def send(self, buffer: bytes | bytearray) -> int:
+        """Write; return how many bytes the system took."""
+        size = self._socket.send(buffer)
+        self._traffic.wrote(size, time.monotonic())
+        return size
 
     def pending(self) -> int:
         """Return how many bytes can be had without waiting for the socket to be readable, as `ssl.SSLSocket` does."""

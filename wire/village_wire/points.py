@@ -34,6 +34,10 @@ KINDS: Mapping[str, Mapping[str, type]] = {
         "lost_receipts": _I,
         "lost_telemetry": _I,
         "restarts": _I,
+        # Since the start, with the headers of IP, TCP and TLS; and what the last half hour comes to in 30 days.
+        "sent_bytes": _I,
+        "received_bytes": _I,
+        "month_mb": _F,
     },
     "host": {
         "cpu_percent": _F,

@@ -30,6 +30,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from village_wire.backoff import full_jitter
 from village_wire.incoming import MAX_PACKET_BYTES, Inbox, PacketSocket, Received
 from village_wire.outgoing import Publication, encode_publication
+from village_wire.traffic import Traffic
 
 __all__ = [
     "BrokerAddress",
@@ -222,9 +223,10 @@ class Connection:
 class _Client(aiomqtt.Client):
     """Messages go from the socket to an inbox, and whole packets can be written; everything else is aiomqtt's and paho's."""
 
-    def __init__(self, inbox: Inbox, *arguments: Any, **more: Any) -> None:
+    def __init__(self, inbox: Inbox, traffic: Traffic | None, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._inbox = inbox
+        self._traffic = traffic
         #: Set while nothing waits to be written.
         self.written = asyncio.Event()
         # Then `ack` is ours to call.
@@ -240,7 +242,7 @@ class _Client(aiomqtt.Client):
         return True
 
     def _on_socket_open(self, client: Client, userdata: Any, sock: Any) -> None:
-        reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1))
+        reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1), self._traffic)
         # paho has no setter; it hands the socket to this callback before it first uses it.
         client._sock = reader  # noqa: SLF001
         super()._on_socket_open(client, userdata, reader)
@@ -251,8 +253,8 @@ class _Client(aiomqtt.Client):
 
 
 @asynccontextmanager
-async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
-    """Open one connection.
+async def connect(settings: SessionSettings, traffic: Traffic | None = None) -> AsyncIterator[Connection]:
+    """Open one connection; `traffic` counts its bytes.
 
     Raises:
         NotAuthorised: the broker refuses the credentials.
@@ -265,6 +267,7 @@ async def connect(settings: SessionSettings) -> AsyncIterator[Connection]:
     properties.MaximumPacketSize = MAX_PACKET_BYTES
     client = _Client(
         inbox,
+        traffic,
         address.host,
         address.port,
         username=address.username,
@@ -322,6 +325,8 @@ class Session:
         self.last_problem = ""
         #: Monotonic time at which the present connection was accepted, before its subscriptions; None without one.
         self.connected_at: float | None = None
+        #: Of all connections so far.
+        self.traffic = Traffic(secure=settings.address.secure)
 
     @property
     def connected(self) -> bool:
@@ -351,7 +356,7 @@ class Session:
         while True:
             fatal = False
             try:
-                async with connect(self._settings) as connection:
+                async with connect(self._settings, self.traffic) as connection:
                     self.connected_at = time.monotonic()
                     await connection.subscribe(self._subscriptions)
                     await self._set(connection)

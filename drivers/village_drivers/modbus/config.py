@@ -61,7 +61,7 @@ class Register(_Entry):
         None,
         ge=0,
         allow_inf_nan=False,
-        description="Report at once when the value moved by more than this; by default only every 60 s. 变化超过此值立即上报。",
+        description="Report at once when the value moved by more than this; by default only every 5 minutes. 变化超过此值立即上报。",
         examples=[0.5],
     )
 
