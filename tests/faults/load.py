@@ -24,7 +24,7 @@ _RELEASES = 230
 _CARD_PAUSE = (0.5, 1.3)
 _COMMAND_PAUSE = (0.6, 1.6)
 #: A relay comes to its turn again after some 25 s, until when what it does must be the answer to the last command.
-_LIVES = (5.0, 8.0, 15.0, 30.0)
+_LIVES = (5.0, 8.0, 15.0)
 
 
 @dataclass
@@ -149,7 +149,7 @@ class Load:
                 mark = f"通知{number}"
                 target = {"agent": agent} if where == "say" else {"area": TOWNSHIP}
                 arguments = {"kind": "say", "text": mark}
-        life = self._random.choice(_LIVES[:3] if arguments["kind"] == "switch" else _LIVES)
+        life = self._random.choice(_LIVES)
         order = Order(number, str(arguments["kind"]), mark, time.time(), life)
         return order, {"target": target, "arguments": arguments, "expires_in": life, "issuer": order.issuer}
 

@@ -138,7 +138,7 @@ async def _recover(village: Village, seconds: float, say: Callable[[str], None])
             left += len(before[agent].events & now.events) + len(before[agent].numbers & now.numbers)
         copy = StoreCopy()
         await asyncio.to_thread(read_control, village.data_dir / "control.db", copy)
-        open_results = sum(outcome == "accepted" for outcome in copy.outcomes.values())
+        open_results = copy.open_results(time.time())
         spent = time.monotonic() - begin
         if not left and not open_results:
             say(f"recovered after {spent:.1f} s")

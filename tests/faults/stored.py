@@ -21,6 +21,8 @@ from typing import Any
 #: Device of the numbered readings.
 COUNTER = "counter"
 _TELEMETRY = 2
+#: A refusal as expired comes after the expiry.
+_PATIENCE = 3.0
 _NUMBER = re.compile(rb"device=" + COUNTER.encode() + rb" value=([0-9]+)(?:\.0)?[ ,]")
 
 
@@ -51,13 +53,21 @@ class StoreCopy:
 
     events: list[StoredEvent] = field(default_factory=list)
     commands: list[StoredCommand] = field(default_factory=list)
-    #: Newest outcome by (command, agent, device), as the collector shows it.
-    outcomes: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    #: Newest outcome by (command, agent, device), as the collector shows it; None where there is no answer yet.
+    outcomes: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     #: (agent, number, seconds since 1970) of the numbered readings.
     samples: list[tuple[str, int, float]] = field(default_factory=list)
     #: Lines of telemetry in each agent's ledger.
     ledger: Counter[str] = field(default_factory=Counter)
     dead_letters: int = 0
+
+    def open_results(self, now: float) -> int:
+        """How many results may yet come: something was accepted and is not final, or may still be carried out."""
+        alive = {command.id for command in self.commands if now < command.expires + _PATIENCE}
+        return sum(
+            outcome == "accepted" or (outcome is None and command in alive)
+            for (command, _, _), outcome in self.outcomes.items()
+        )
 
 
 def read_control(path: Path, copy: StoreCopy) -> None:
@@ -70,7 +80,7 @@ def read_control(path: Path, copy: StoreCopy) -> None:
         for command, issuer, expires in file.execute("SELECT id, issuer, expires FROM commands"):
             copy.commands.append(StoredCommand(command, issuer, expires / 1e6))
         for command, agent, device, outcome in file.execute(
-            "SELECT command, agent, device, outcome FROM command_results WHERE outcome IS NOT NULL"
+            "SELECT command, agent, device, outcome FROM command_results"
         ):
             copy.outcomes[command, agent, device] = outcome
         copy.dead_letters = file.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
