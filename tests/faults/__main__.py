@@ -1,5 +1,7 @@
 """`python -m tests.faults`: break a village under load and compare what was produced with what is stored.
 
+A simulation of days on bad links adds how often a living agent would be called gone.
+
 Exit code 0 when nothing is lost, doubled or late, 1 when something is, 2 for wrong arguments, 3 when a program is absent.
 """
 
@@ -14,11 +16,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.bench.machine import machine
+from tests.faults.false_offline import Counts, simulate
 from tests.faults.plan import LENGTHS
 from tests.faults.run import Options, Outcome, run
 from tests.faults.village import Absent, find
@@ -54,14 +58,16 @@ def main(words: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 3
         seconds = time.monotonic() - started
-    ok, verdict = _verdict(outcome, seed)
+    days, agents = (2.0, 10) if options.quick else (7.0, 50)
+    alarms = simulate(days, agents, seed)
+    ok, verdict = _verdict(outcome, alarms, seed)
     for kind, text in outcome.verdict.findings[:_SHOWN]:
         print(f"{kind.upper()}: {text}")
     if len(outcome.verdict.findings) > _SHOWN:
         print(f"… and {len(outcome.verdict.findings) - _SHOWN} more")
-    for heading, count in _rows(outcome):
+    for heading, count in _rows(outcome, alarms):
         print(f"{heading:32} {count}")
-    report = _report(outcome, seed, begin, seconds, ok, verdict)
+    report = _report(outcome, seed, begin, seconds) | {"ok": ok, "verdict": verdict, "false_offline": asdict(alarms)}
     if options.json is not None:
         options.json.write_text(f"{json.dumps(report, ensure_ascii=False, indent=2)}\n")
     print(verdict, flush=True)
@@ -106,7 +112,7 @@ def _options(options: argparse.Namespace, seed: int, folder: Path) -> Options:
     return Options(seed, load, recovery, interval, store, options.link, frozenset(options.without), folder)
 
 
-def _rows(outcome: Outcome) -> list[tuple[str, str]]:
+def _rows(outcome: Outcome, alarms: Counts) -> list[tuple[str, str]]:
     rows = [(name, str(count)) for name, count in outcome.verdict.counts.items()]
     rows += [(f"faults: {kind}", str(count)) for kind, count in sorted(outcome.faults.items())]
     rows += [(kind, str(count)) for kind, count in outcome.verdict.totals.items()]
@@ -115,12 +121,15 @@ def _rows(outcome: Outcome) -> list[tuple[str, str]]:
         text = f"p50 {latency['p50']:.0f} ms, p99 {latency['p99']:.0f} ms of {latency['n']:.0f}"
         rows.append(("card to lock, no fault near", text))
     rows.append(("recovery", f"{outcome.recovery_seconds:.1f} s"))
+    simulated = f"{alarms.false_offline} in {alarms.agents * alarms.days:.0f} simulated agent-days with {alarms.outages} outages"
+    rows.append(("false offline", f"{simulated}; without hysteresis {alarms.naive_false_offline}"))
+    rows.append(("offline not noticed", str(alarms.missed)))
     return rows
 
 
-def _verdict(outcome: Outcome, seed: int) -> tuple[bool, str]:
+def _verdict(outcome: Outcome, alarms: Counts, seed: int) -> tuple[bool, str]:
     totals, counts = outcome.verdict.totals, outcome.verdict.counts
-    ok = not outcome.verdict.findings
+    ok = not outcome.verdict.findings and not alarms.false_offline and not alarms.missed
     events, commands = counts["events stored"], counts.get("commands sent", 0)
     breaches = ", ".join(f"{count} {kind}" for kind, count in totals.items())
     return ok, (
@@ -129,11 +138,9 @@ def _verdict(outcome: Outcome, seed: int) -> tuple[bool, str]:
     )
 
 
-def _report(outcome: Outcome, seed: int, begin: datetime, seconds: float, ok: bool, verdict: str) -> dict[str, Any]:
+def _report(outcome: Outcome, seed: int, begin: datetime, seconds: float) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "ok": ok,
-        "verdict": verdict,
         "seed": seed,
         "date": begin.isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
