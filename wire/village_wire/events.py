@@ -36,7 +36,7 @@ class StateChanged(_Data):
 
 
 class DoorAccess(_Data):
-    """Somebody presented a credential at a reader. `door` is the device whose lock was released."""
+    """Somebody presented a credential at a reader. `door` is the lock that was to be released; `door_unlocked` says that it was."""
 
     kind: Literal["door_access"] = "door_access"
     credential: Annotated[str, Field(max_length=80)]
