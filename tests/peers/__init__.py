@@ -22,6 +22,7 @@ HOW_TO_GET = {
     "espeak-ng": "apt-get install espeak-ng",
     "pulseaudio": "apt-get install pulseaudio pulseaudio-utils",
     "aplay": "apt-get install alsa-utils",
+    "faketime": "apt-get install faketime",
     "initdb": "apt-get install postgresql",
     "postgres": "apt-get install postgresql",
     "pg_isready": "apt-get install postgresql",
