@@ -28,7 +28,7 @@ INTERVAL_SECONDS = 300.0
 MONTH_SECONDS = 30 * 86_400
 #: The first report comes when connecting and first polls are over.
 FIRST_SECONDS = 5.0
-#: The supervisor beats every five seconds; one that is silent for so long hangs.
+#: The supervisor beats every second; one that is silent for so long hangs.
 MAX_BEAT_AGE = 30.0
 #: A loss is told within this time; one that goes on, this often.
 LOSS_SECONDS = 60.0

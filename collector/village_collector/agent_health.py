@@ -26,11 +26,7 @@ UNSTABLE_LOSSES = 3
 UNSTABLE_WINDOW = timedelta(minutes=10)
 #: So long after new losses an agent is called degraded; what was lost stays in its ledger.
 LOSS_SHOWN = timedelta(hours=24)
-#: What is heard of an agent so long after its will did not come from before it: the will was a stale one, kept by a broker that took
-#: it for the newest word. It must go on being heard, which it is each minute.
-WILL_DISPROVED = timedelta(seconds=30)
-WILL_DISPROVED_FOR = timedelta(minutes=3)
-#: Every agent reports itself each minute; one that has been silent for so long is not known to live, whatever the broker
+#: Every agent reports itself each five minutes, and gathers for as long before it sends; one that has been silent for so long is not known to live, whatever the broker
 #: says (a broker that lost its memory sends no last will).
 SILENT_AFTER = timedelta(minutes=15)
 
@@ -57,7 +53,7 @@ def view_agent(record: AgentRecord, now: datetime, doubt: Doubt, buffer: Buffer 
         own = shadow = Condition("unknown", "never_seen", "no status of this agent was ever received")
     elif not record.online and _link_blinks(record.status_received, now):
         own = _steady(record, now, _blinking(record, record.status_received, now))
-    elif not record.online and not _will_disproved(record, now):
+    elif not record.online:
         own = Condition("down", "agent_offline", f"offline since {received}")
         shadow = Condition("unknown", "agent_offline", f"agent offline since {received}")
     elif doubt:
@@ -137,8 +133,3 @@ def _steady(record: AgentRecord, now: datetime, own: Condition) -> Condition:
 def _link_blinks(lost: datetime, now: datetime) -> bool:
     # A collector whose clock was set back must not take an old loss for a fresh one.
     return timedelta() <= now - lost < LINK_GRACE
-
-
-def _will_disproved(record: AgentRecord, now: datetime) -> bool:
-    lost, heard = record.status_received, record.last_seen
-    return lost is not None and heard is not None and heard - lost > WILL_DISPROVED and now - heard < WILL_DISPROVED_FOR

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 #: Kind and device id of what an agent reports of itself.
 AGENT_KIND, AGENT_DEVICE = "agent", "agent"
-#: Agents report each minute; reading all of a county takes some tenths of a second.
+#: Agents report each few minutes; reading all of a county takes some tenths of a second.
 KEPT_SECONDS = 15.0
 #: Whoever asks for health waits for a slow store no longer, and gets what was read last.
 PATIENCE_SECONDS = 1.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.collector.kit import OTHER, SESSION, T0, VILLAGE, at, batch, entry, inventory, state, status
-from village_collector.agent_health import LINK_GRACE, LOSS_SHOWN, UNSTABLE_WINDOW, WILL_DISPROVED_FOR
+from village_collector.agent_health import LINK_GRACE, LOSS_SHOWN, UNSTABLE_WINDOW
 from village_collector.health import collector_health, evaluate, summarise
 from village_collector.health_model import AgentRecord, DeviceRecord, Doubt, Lost
 from village_collector.ports import Problem
@@ -109,16 +109,6 @@ def test_a_link_that_is_lost_again_and_again_is_unstable() -> None:
     assert row["status"] == "ok"
     (row,) = evaluate([agent(state=("down", "disk_full", ""))._replace(link_losses=losses)], [], at(600))
     assert (row["status"], row["code"]) == ("down", "disk_full")
-
-
-def test_a_will_is_disproved_by_what_is_heard_long_after_it() -> None:
-    (row,) = evaluate([agent(online=False, seen=40)], [], at(60))
-    assert row["status"] == "ok"
-    # What was under way when the will came disproves nothing, and a living agent goes on being heard.
-    (row,) = evaluate([agent(online=False, seen=20)], [], at(60))
-    assert row["status"] == "down"
-    (row,) = evaluate([agent(online=False, seen=40)], [], at(40) + WILL_DISPROVED_FOR)
-    assert row["status"] == "down"
 
 
 def test_new_losses_of_data_are_shown_for_a_day() -> None:

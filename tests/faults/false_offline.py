@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tests.faults.false_offline_device import watch_device
 from tests.faults.false_offline_records import Naive, Records
 from tests.faults.false_offline_world import DAY, Centre, Life, Outage, at, is_in, live, make_centre
-from village_collector.agent_health import LINK_GRACE, WILL_DISPROVED_FOR
+from village_collector.agent_health import LINK_GRACE, SILENT_AFTER
 from village_collector.broker_link import RETURN_SECONDS, BrokerLink
 from village_collector.health import evaluate
 from village_wire.session import BrokerAddress, Session, SessionSettings
@@ -31,7 +31,7 @@ ARRIVAL_SECONDS = 5.0
 TRUTH_SECONDS = 30.0
 RETURN_LIMIT = RETURN_SECONDS + TRUTH_SECONDS
 #: After each happening one looks again so many seconds later: around each limit of the rules.
-_LOOKS = (0.0, 1.0, ARRIVAL_SECONDS + 0.01, GRACE - 0.1, GRACE + 0.1, 30.1, RETURN_SECONDS + 0.1, 120.1, WILL_DISPROVED_FOR.total_seconds() + 1, 600.5)  # fmt: skip
+_LOOKS = (0.0, 1.0, ARRIVAL_SECONDS + 0.01, GRACE - 0.1, GRACE + 0.1, 30.1, RETURN_SECONDS + 0.1, 120.1, 600.5, SILENT_AFTER.total_seconds() + 1)  # fmt: skip
 _GONE = frozenset({"agent_offline", "agent_silent", "not_heard", "never_seen"})
 
 

@@ -14,13 +14,18 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
 
+from village_agent.config import CollectorTable
+from village_agent.health import INTERVAL_SECONDS
+from village_agent.pace import Pace
 from village_wire.presence import AgentStatus
 
 T0 = datetime(2026, 11, 24, tzinfo=UTC)
 DAY = 86_400.0
-#: A broker gives a connection up after one and a half keep-alives of 60 s (MQTT 5, section 3.1.2.10).
-KEEP_ALIVE_SECONDS = 90.0
-REPORT_SECONDS = 60.0
+#: A broker gives a connection up after one and a half keep-alives (MQTT 5, section 3.1.2.10).
+KEEP_ALIVE_SECONDS = 1.5 * CollectorTable.model_fields["keep_alive_seconds"].default
+#: Readings are gathered for so long; each agent has at least its own.
+REPORT_SECONDS = INTERVAL_SECONDS
+GATHER_SECONDS = Pace().send_seconds
 #: Longest wait of `Session` between two tries.
 BACK_OFF_CAP = 60.0
 BLINKS_PER_DAY, RESTARTS_PER_DAY, DEATHS_PER_DAY = 20.0, 0.5, 0.1
@@ -194,12 +199,13 @@ class _Liver:
         self.life.messages.append(Message(time, status, tuple(deliveries)))
 
     def _report(self, begin: float, stop: float) -> None:
+        """Each reading waits for others before it is sent; one that finds no collector comes again later."""
         time = begin + 5.0
         while time < stop:
             there = [number for number, away in enumerate(self._centre.collector_away) if is_in(away, time) is None]
             if there:
-                self.life.readings.append((time + self._random.uniform(0.05, 1.0), self._random.choice(there)))
-            time += REPORT_SECONDS
+                self.life.readings.append((time, self._random.choice(there)))
+            time += REPORT_SECONDS + self._random.uniform(0, GATHER_SECONDS)
 
 
 def live(random: Random, centre: Centre) -> Life:
