@@ -95,6 +95,7 @@ def _good_fields(form: bytes) -> bool:
 
 def _dated(lines: bytes, count: int, now_ns: int) -> bool:
     # Nearly all lines are of today: their times begin with the same digits, which are counted faster than times are read.
+    # A time of too few digits passes so; it is in 1970, before any retention.
     digits = len(str(now_ns))
     span = now_ns // 10 ** (digits - _SPAN_DIGITS)
     if lines.count(b" %d" % span) == count or lines.count(b" %d" % span) + lines.count(b" %d" % (span - 1)) == count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,8 +101,12 @@ class Rest:
             raise self._away(error) from None
 
     def _away(self, error: Exception) -> StoreUnavailable:
-        # A time-out of the client has no text.
-        reason = str(error) or f"no answer within {TIMEOUT_MS // 1000} s"
+        reason = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError):
+            reason = f"no answer within {TIMEOUT_MS // 1000} s"
+        elif isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno is not None:
+            # The library's own text speaks of TLS where there is none.
+            reason = os.strerror(error.os_error.errno)
         return StoreUnavailable(
             f"InfluxDB at {self._url} does not answer ({reason}); check that it runs and the URL", code="store_away"
         )

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.peers import free_port
+from tests.peers.fault_proxy import fault_proxy
 from tests.peers.influx import BUCKET, ORGANISATION, TOKEN, influx_server
 from village_collector.ports import StoreUnavailable
 from village_collector.stores.influx import InfluxAddress, InfluxStore
+from village_collector.stores.influx.rest import Rest
 from village_collector.times import to_ns
 from village_wire.points import encode_point
 
@@ -73,4 +75,62 @@ async def test_a_server_that_goes_away_and_comes_back(tmp_path: Path) -> None:
     with influx_server(tmp_path, port):
         await store.write(_line(3))
         assert len(await store.history("a", "d", "sensor", "value", _NOW - timedelta(1), _NOW, 10)) == 2
+        await store.close()
+
+
+async def test_a_first_line_of_a_wrong_type_shuts_nobody_out(tmp_path: Path) -> None:
+    good = [_line(1), encode_point("agent", "b", "d", {"lost": 1}, to_ns(_NOW))]
+    wrong = [line.replace(b"value=1.0", b"value=1i") for line in good[:1]] + [good[1].replace(b"1i", b"1")]
+    with influx_server(tmp_path) as server:
+        for bucket, bad in (("unguarded", 2), ("guarded", 0)):
+            server.make_bucket(bucket, 0)
+            store = InfluxStore(InfluxAddress(server.url, ORGANISATION, bucket, TOKEN))
+            await store.open()
+            if bad:
+                # What InfluxDB itself does: the first line fixes the type for everyone.
+                rest = Rest(server.url, TOKEN, ORGANISATION)
+                await rest.write(ORGANISATION, bucket, b"\n".join(wrong), compressed=False)
+                await rest.close()
+            else:
+                assert [refused.line for refused in await store.write(b"\n".join(wrong))] == wrong
+            refused = await store.write(b"\n".join(good))
+            assert len(refused) == bad, bucket
+            assert all("type conflict" in line.reason for line in refused)
+            await store.close()
+
+
+async def test_each_answer_has_its_code_and_the_time_to_wait(tmp_path: Path) -> None:
+    with influx_server(tmp_path) as server:
+        async with fault_proxy(server.url) as proxy:
+            store = InfluxStore(InfluxAddress(proxy.url, ORGANISATION, BUCKET, TOKEN))
+            await store.open()
+            for status, headers, code, wait in [
+                (401, {}, "store_unauthorised", 0.0),
+                (403, {}, "store_unauthorised", 0.0),
+                (404, {}, "store_missing", 0.0),
+                (429, {"Retry-After": "7"}, "store_busy", 7.0),
+                (503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, "store_busy", 0.0),
+                (500, {}, "store_failed", 0.0),
+                (302, {}, "store_failed", 0.0),
+            ]:
+                proxy.answer = (status, headers)
+                with pytest.raises(StoreUnavailable, match=f"answers {status}: the test says so") as refused:
+                    await store.write(_line(1))
+                assert (refused.value.code, refused.value.retry_after) == (code, wait)
+            proxy.answer, proxy.swallow = None, True
+            with pytest.raises(StoreUnavailable) as refused:
+                await store.write(_line(1))
+            assert refused.value.code == "store_away"
+            await store.close()
+
+
+async def test_a_new_token_in_its_file_is_taken_up(tmp_path: Path) -> None:
+    tokens = ["wrong"]
+    with influx_server(tmp_path) as server:
+        store = InfluxStore(InfluxAddress(server.url, ORGANISATION, BUCKET, "wrong"), lambda: tokens[0])
+        with pytest.raises(StoreUnavailable, match="a new one there is taken up by itself"):
+            await store.open()
+        tokens[0] = TOKEN
+        await store.open()
+        assert list(await store.write(_line(1))) == []
         await store.close()
