@@ -33,11 +33,10 @@ async def test_what_is_older_is_forgotten(control: ControlStore, monkeypatch: py
         places = control.receivers("door", agent="gate-1")
         control.add_command(f"c{number}", at(0), at(30), "me", {}, {}, places)
     control.add_command("kept", at(60), at(90), "me", {}, {}, [])
-    async with running(keep_events(control, 2, 0.0, lambda: at(2 * DAY + 40))):
-        async with asyncio.timeout(10):
-            while await asyncio.to_thread(left, control) != ["new", "kept"]:
-                await asyncio.sleep(0.01)
-    assert control.command("c1") is None
+    async with running(keep_events(control, 2, 0.0, lambda: at(2 * DAY + 40))), asyncio.timeout(10):
+        while await asyncio.to_thread(left, control) != ["new", "kept"]:
+            await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(control.command, "c1") is None
 
 
 async def test_a_store_that_is_away_is_tried_again(
@@ -51,4 +50,4 @@ async def test_a_store_that_is_away_is_tried_again(
             await asyncio.to_thread(control.open)
             await asyncio.to_thread(control.store_events, [batch("a", event(ButtonPressed(action="old")))])
             await until(lambda: "forgot 1 events that were older than 1 days" in caplog.text)
-    control.close()
+    await asyncio.to_thread(control.close)
