@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.peers import free_port
 from tests.peers.mosquitto import Mosquitto
@@ -181,3 +187,91 @@ async def test_a_broker_that_never_answers_leaves_nothing_behind(monkeypatch: py
                 pass
         async with asyncio.timeout(5):
             await gone.wait()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of 127.0.0.1 that signed itself, and its key beside it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (tmp_path / "broker.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (tmp_path / "broker.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return tmp_path / "broker.pem"
+
+
+async def test_many_large_messages_arrive_over_tls(tmp_path: Path, certificate: Path) -> None:
+    key = certificate.with_suffix(".key")
+    async with Mosquitto(tmp_path, f"certfile {certificate}\nkeyfile {key}\nmax_queued_messages 0\n") as broker:
+        address = BrokerAddress(f"mqtts://127.0.0.1:{broker.port}", ca_file=certificate)
+        contents = [bytes([number % 256]) * (number * 97 % 50_000) for number in range(300)]
+        async with connect(SessionSettings(address, "a")) as connection:
+            await connection.subscribe([Subscription("t")])
+            await connection.send([Publication("t", content) for content in contents])
+            heard: list[bytes] = []
+            async with asyncio.timeout(20):
+                async for message in connection.messages():
+                    heard.append(message.payload)
+                    if len(heard) == len(contents):
+                        break
+        assert heard == contents
+
+
+async def test_what_is_sent_at_once_arrives_in_order(broker: Mosquitto) -> None:
+    async with connect(settings(broker, "a")) as connection:
+        await connection.subscribe([Subscription("t/#")])
+        sent = [Publication(f"t/{number}", b"x" * 100, qos=0) for number in range(2000)]
+        async with asyncio.timeout(10):
+            await asyncio.gather(connection.send(sent[:1000]), connection.publish(Publication("u", b"between")))
+            await connection.send(sent[1000:])
+            topics = [message.topic async for message in _take(connection, 2000)]
+        assert topics == [message.topic for message in sent]
+
+
+async def test_nothing_is_sent_over_a_lost_connection(broker: Mosquitto) -> None:
+    async with connect(settings(broker, "a")) as connection:
+        draining = asyncio.create_task(_drain(connection))
+        await broker.kill()
+        with pytest.raises(SessionError):
+            await draining
+        with pytest.raises(SessionError, match="the connection ended"):
+            await connection.send([Publication("t", b"x")])
+
+
+async def test_a_broker_that_reads_nothing_holds_the_sender_up() -> None:
+    """What waits to be written stays bounded: the sender waits until the socket has taken it, or the connection ends."""
+    leave = asyncio.Event()
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(10)
+        writer.write(b"\x20\x03\x00\x00\x00")
+        await leave.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(answer_once, "127.0.0.1", 0, limit=1024)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(SessionSettings(BrokerAddress(f"mqtt://127.0.0.1:{port}"), "a")) as connection:
+            sending = asyncio.create_task(connection.send([Publication("t", bytes(200_000))] * 100))
+            done, _ = await asyncio.wait([sending], timeout=0.3)
+            assert not done
+            leave.set()
+            with pytest.raises(SessionError):
+                async with asyncio.timeout(10):
+                    await sending
+
+
+async def _take(connection: Connection, count: int) -> AsyncIterator[Received]:
+    async for message in connection.messages():
+        yield message
+        count -= 1
+        if not count:
+            return

@@ -129,7 +129,7 @@ class Connection:
     def __init__(self, client: _Client, inbox: Inbox) -> None:
         self._client = client
         self._inbox = inbox
-        self._problem = "closed"
+        self._problem = "the socket is closed"
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
@@ -163,10 +163,11 @@ class Connection:
 
         For messages whose loss is no harm: it costs a twentieth of `publish`.
         """
-        if self._lost.done() or not self._client.write(b"".join(map(encode_publication, messages))):
-            raise self._ended()
-        await self._client.written.wait()
-        if self._lost.done():
+        if self._client.open:
+            self._client.write(b"".join(map(encode_publication, messages)))
+            await self._client.written.wait()
+        # A socket that is closed wakes us too, and before `watch` learns of it.
+        if self._lost.done() or not self._client.open:
             raise self._ended()
 
     async def messages(self) -> AsyncIterator[Received]:
@@ -232,14 +233,16 @@ class _Client(aiomqtt.Client):
         # Then `ack` is ours to call.
         self._client.manual_ack_set(True)
 
-    def write(self, packets: bytes) -> bool:
-        """Queue packets behind those of paho; return False when there is no connection."""
-        if self._client.socket() is None:
-            return False
+    @property
+    def open(self) -> bool:
+        """Whether there is a socket."""
+        return self._client.socket() is not None
+
+    def write(self, packets: bytes) -> None:
+        """Queue packets behind those of paho."""
         self.written.clear()
         # paho writes what it is given as it is; it looks at the packet type only to report messages and the end of the connection.
         self._client._packet_queue(MessageType.PINGREQ, packets, 0, 0)  # noqa: SLF001
-        return True
 
     def _on_socket_open(self, client: Client, userdata: Any, sock: Any) -> None:
         reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1), self._traffic)
