@@ -8,15 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -27,6 +23,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from village_wire.address import (
+    BrokerAddress,
+    NotAuthorised,
+    SessionError,
+    SessionSettings,
+    Subscription,
+    tls_context,
+)
 from village_wire.backoff import full_jitter
 from village_wire.incoming import MAX_PACKET_BYTES, Inbox, PacketSocket, Received
 from village_wire.outgoing import Publication, encode_publication
@@ -52,75 +56,6 @@ _T = TypeVar("_T")
 ANSWER_SECONDS = 15.0
 #: MQTT 5, section 3.2.2.2: bad user name or password, not authorized, banned.
 _NOT_AUTHORISED = frozenset({134, 135, 138})
-
-
-class SessionError(Exception):
-    """The broker can't be reached or the connection ended; trying again may help."""
-
-
-class NotAuthorised(SessionError):
-    """The broker refuses this client's credentials; only a person can help."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """Where a broker is and how to log in. `url` is `mqtt://host[:1883]` or `mqtts://host[:8883]`."""
-
-    url: str
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-
-    @property
-    def host(self) -> str:
-        """Name or address of the broker."""
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        """TCP port, by default 1883 or, with TLS, 8883."""
-        return urlsplit(self.url).port or (8883 if self.secure else 1883)
-
-    @property
-    def secure(self) -> bool:
-        """Whether the connection is encrypted."""
-        return urlsplit(self.url).scheme == "mqtts"
-
-    def check(self) -> None:
-        """Raise `ValueError`, naming the reason, for a URL that is not a broker's."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"mqtt", "mqtts"}:
-            raise ValueError("a broker's URL starts with mqtt:// or mqtts://")
-        if not parts.hostname:
-            raise ValueError("a broker's URL names a host, as in mqtt://127.0.0.1:1883")
-        if parts.username or parts.password:
-            raise ValueError("user name and password have keys of their own, not a place in the URL")
-        _ = parts.port
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """One topic filter. `retained` asks for the messages that the broker keeps."""
-
-    topic_filter: str
-    qos: int = 1
-    retained: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """How this program appears at the broker. `expiry` is the session expiry interval in seconds; 0 keeps no session.
-
-    `will` is the last will, or is called for one at each connection.
-    """
-
-    address: BrokerAddress
-    client_id: str
-    will: Publication | Callable[[], Publication] | None = None
-    keep_alive: int = 60
-    expiry: int = 0
 
 
 class Connection:
@@ -283,7 +218,7 @@ async def connect(settings: SessionSettings, traffic: Traffic | None = None) -> 
         keepalive=settings.keep_alive,
         clean_start=settings.expiry == 0,
         properties=properties,
-        tls_context=await asyncio.to_thread(_tls, address) if address.secure else None,
+        tls_context=await asyncio.to_thread(tls_context, address) if address.secure else None,
     )
     client.pending_calls_threshold = 1000
     entered = False
@@ -418,13 +353,3 @@ def _will(message: Publication | None) -> aiomqtt.Will | None:
     if message.content_type:
         properties.ContentType = message.content_type
     return aiomqtt.Will(message.topic, message.payload, message.qos, message.retain, properties)
-
-
-def _tls(address: BrokerAddress) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=address.ca_file)
-        if address.certificate_file is not None:
-            context.load_cert_chain(address.certificate_file, address.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SessionError(f"certificate files of {address.url}: {error}") from None
-    return context
