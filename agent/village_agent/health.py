@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal, cast
 
 from village_agent.config import AGENT_DEVICE
 from village_agent.disk import DiskThread
 from village_agent.ledger import ItemClass, Lost
+from village_agent.memory import release_code, release_memory, resident_bytes
 from village_agent.outbox import Outbox, OutboxUnavailable
 from village_agent.own_state import OwnState
 from village_agent.rate import Rate
@@ -33,29 +31,13 @@ MAX_BEAT_AGE = 30.0
 #: A loss is told within this time; one that goes on, this often.
 LOSS_SECONDS = 60.0
 LOSS_AGAIN_SECONDS = 600.0
-_STATM = Path("/proc/self/statm")
-
-
-def resident_bytes() -> int:
-    """Memory that this process holds, 0 where the system doesn't tell (proc(5), statm)."""
-    try:
-        with _STATM.open("rb", buffering=0) as file:
-            return int(file.read(200).split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def release_memory() -> None:
-    """Give freed memory back to the system: imports and bursts leave some 5 MB behind. Does nothing without glibc."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 async def report_self(hub: Hub, outbox: Outbox, supervisor: Supervisor, traffic: Traffic) -> None:
     """Put a reading of kind `agent` into the outbox every five minutes, until cancelled."""
     rate, counted = Rate(time.monotonic()), traffic.total
     await asyncio.sleep(FIRST_SECONDS)
+    release_code()
     while True:
         release_memory()
         now, total = time.monotonic(), traffic.total

@@ -15,11 +15,15 @@ import signal
 import sys
 from pathlib import Path
 
-from village_agent.app import GRACE_SECONDS, Agent, AlreadyRunning, state_lock
-from village_agent.config import Settings, load
-from village_agent.roster import Roster
-from village_wire.settings import InvalidSettings
-from village_wire.systemd import Notifier
+from village_agent.memory import put_off
+
+put_off()
+
+from village_agent.app import GRACE_SECONDS, Agent, AlreadyRunning, state_lock  # noqa: E402 - after what is put off
+from village_agent.config import Settings, load  # noqa: E402
+from village_agent.roster import Roster  # noqa: E402
+from village_wire.settings import InvalidSettings  # noqa: E402
+from village_wire.systemd import Notifier  # noqa: E402
 
 _log = logging.getLogger("village_agent.serve")
 

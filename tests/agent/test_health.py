@@ -13,7 +13,7 @@ import pytest
 
 from tests.agent.kit import running, site, until
 from village_agent import health
-from village_agent.health import feed_watchdog, release_memory, report_losses, report_self, resident_bytes
+from village_agent.health import feed_watchdog, report_losses, report_self
 from village_agent.outbox_file import ItemClass, Lane
 from village_agent.supervisor import Supervisor
 from village_wire.events import Event, Loss
@@ -129,8 +129,3 @@ async def test_the_watchdog_is_fed_only_while_the_parts_live(tmp_path: Path, man
 async def test_without_systemd_nothing_is_fed(tmp_path: Path) -> None:
     async with site(tmp_path) as parts:
         await feed_watchdog(Notifier({}), parts.disk, Supervisor(parts.roster, parts.hub))
-
-
-def test_memory_is_measured_and_released() -> None:
-    release_memory()
-    assert resident_bytes() > 1_000_000
