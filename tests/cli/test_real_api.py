@@ -19,7 +19,7 @@ from tests.collector.api.conftest import Collector
 from tests.collector.kit import SITE, VILLAGE, add_site, entry, event, result, state
 from village_collector.ports import Sample
 from village_collector.stores.control import ControlStore
-from village_wire.events import Alarm
+from village_wire.events import Alarm, Loss
 
 
 @dataclass
@@ -158,3 +158,23 @@ async def test_what_the_collector_refuses(site: Site) -> None:
         assert (ended.code, ended.stdout) == (2, "")
         assert told in ended.stderr
         assert ended.stderr.count("\n") == 1
+
+
+async def test_an_agent_itself(site: Site) -> None:
+    now = site.collector.now
+    for field, value in {"outbox_hours": 41.5, "outbox_waiting": 3, "outbox_age_s": 60.0}.items():
+        site.collector.telemetry.samples["gate-1", "agent", "agent", field] = [Sample(now, value)]
+    lost = Loss(item_class="receipt", reason="outbox full", count=7, first=now, last=now)
+    await site.collector.deliver("gate-1", event(lost, time=now), received=now)
+    shown = await site.run("device", "show", "gate-1")
+    assert shown.code == 0, shown.stderr
+    assert "DEVICE: gate-1\n" in shown.stdout
+    assert "BUFFER: buffer for 41.5 h, 3 waiting since" in shown.stdout
+    assert "receipts  outbox full  7" in shown.stdout
+    assert "data lost" in shown.stdout
+    health = await site.run("health", "--agent", "gate-1", "--status", "degraded")
+    assert health.code == 1
+    assert "7 of class receipt lost (outbox full)" in health.stdout
+    assert "buffer for 41.5 h" in health.stdout
+    history = await site.run("history", "gate-1", "outbox_hours", "--json", "--since", "2020-01-01")
+    assert [value for _, value in json.loads(history.stdout)["samples"]] == [41.5]
