@@ -190,6 +190,7 @@ def started(copy: StoreCopy) -> list[StoredEvent]:
     return [event for event in copy.events if event.kind == "agent_started"]
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.parametrize(("start", "library"), [("1970", "ours"), ("a year ahead", "faketime")])
 async def test_whatever_the_system_clock_says_everything_arrives_with_its_date(
     tmp_path: Path, start: str, library: str
@@ -205,7 +206,7 @@ async def test_whatever_the_system_clock_says_everything_arrives_with_its_date(
         async with broker:
             await one.until_stored(lambda copy: bool(started(copy)) and len(copy.samples) >= 5)
             assert await one.switch(True) == "done"
-            for jump in (YEAR + DAY, -DAY):
+            for jump in (YEAR + DAY, -DAY) if library == "ours" else (-DAY,):
                 await asyncio.to_thread(one.clock.jump, jump)
                 # libfaketime looks at its file once a second.
                 seen = len(board.read) + (7 if library == "faketime" else 2)
@@ -221,7 +222,7 @@ async def test_whatever_the_system_clock_says_everything_arrives_with_its_date(
             copy = await one.until_stored(lambda copy: any(number >= seen for _, number, _ in copy.samples))
             ended = time.time()
         assert await one.undated() == 0
-    assert board.relay == [True, True, False]
+    assert board.relay == ([True, True, False] if library == "ours" else [True, False])
     assert copy.dead_letters == 0
     for event in copy.events:
         assert begun - TOLERANCE[library] <= event.time <= ended + TOLERANCE[library], event
