@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,14 +71,14 @@ async def test_short_spans_are_raw_and_long_ones_are_means_up_to_the_newest_raw(
     assert [sample.value for sample in short] == [49.0, 51.0, 48.0, 50.0]
     newest = encode_point("sensor", "a", "d", {"value": 7.0, "on": True}, to_ns(_NOW - timedelta(seconds=1)))
     await store.write(newest)
-    expected: list[tuple[str, str, list[Value], list[Value]]] = [
+    expected: list[tuple[str, str, Sequence[Value], Sequence[Value]]] = [
         ("sensor", "value", [hour + 2.0 for hour in range(_DAYS * 24, 0, -1)], [7.0]),
         ("sensor", "on", [True] * _DAYS * 24, [True]),
         ("agent", "lost", [hour + 2.0 for hour in range(_DAYS * 24, 0, -1)], []),
     ]
     for kind, field, older, last in expected:
         long = await store.history("a", "d", kind, field, _hour(_DAYS * 24), _NOW, 10_000)
-        assert [sample.value for sample in long] == older + last
+        assert [sample.value for sample in long] == [*older, *last]
         assert {type(sample.value) for sample in long} == {bool if field == "on" else float}
         assert [sample.time for sample in long][: _DAYS * 24] == [_hour(hour) for hour in range(_DAYS * 24, 0, -1)]
 
