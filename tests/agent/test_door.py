@@ -140,7 +140,7 @@ async def test_the_access_is_on_disk_before_the_lock_acts(tmp_path: Path) -> Non
     def accesses_on_disk() -> int:
         with closing(sqlite3.connect(f"file:{tmp_path / 'outbox.db'}?mode=ro", uri=True)) as file:
             count: int = file.execute(
-                "SELECT count(*) FROM item WHERE instr(CAST(content AS TEXT), 'door_access')"
+                "SELECT count(*) FROM event WHERE instr(CAST(content AS TEXT), 'door_access')"
             ).fetchone()[0]
             return count
 
