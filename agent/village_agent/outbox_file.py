@@ -119,7 +119,7 @@ class OutboxFile:
         refused: list[Item] = []
         accepted: list[Item] = []
         for item_class, group in groupby(sorted(items, key=class_of), class_of):
-            rows = list(group)
+            rows = [item for item in group if not self._has(item)]
             (accepted if self._make_room(item_class, pages_for(rows)) else refused).extend(rows)
         self._pages.prepare()
         with self._transaction(full=bool(refused) or any(one.item_class is not ItemClass.TELEMETRY for one in items)):
@@ -278,6 +278,10 @@ class OutboxFile:
                         self.unsent_telemetry_bytes -= size
                 return True
         return False
+
+    def _has(self, item: Item) -> bool:
+        found = f"SELECT 1 FROM {_table(item.item_class)} WHERE key = ?"  # noqa: S608
+        return item.key is not None and self._db.execute(found, (item.key,)).fetchone() is not None
 
     def _forget(self, batches: Sequence[str]) -> None:
         for batch in batches:
