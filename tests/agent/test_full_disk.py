@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from datetime import timedelta
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from tests.agent.collector import collector
+from tests.agent.collector import Collector, collector
 from tests.agent.desk import Clock, desk
 from tests.agent.kit import Gate, Speaker, make_event, single, site, until
 from tests.agent.small_disk import SmallDisk, card, small_disk
+from tests.agent.test_cli import agent, configuration
 from tests.agent.test_uplink import add_lines, uplink
 from tests.peers.mosquitto import Mosquitto
 from village_agent import command_record
 from village_agent import outbox as module
 from village_agent.ledger import ItemClass
 from village_agent.outbox import OutboxUnavailable
-from village_wire.commands import Say, Target, Unlock
-from village_wire.events import ButtonPressed
+from village_wire.commands import Command, Say, Target, Unlock
+from village_wire.events import ButtonPressed, Receipt, StateChanged
 
 UNKNOWN = "the agent lost its record of commands; whether this one was executed is unknown"
 
@@ -188,3 +194,57 @@ async def test_a_card_that_fails_is_told_and_short_lived_commands_go_on(tmp_path
             assert gate.unlocked == [5, 5]
             await until(lambda: conditions == ["disk_read_only"])
             assert one.parts.outbox.waiting > 0
+
+
+async def test_the_program_speaks_with_a_full_disk_says_so_and_recovers(tmp_path: Path, disk: SmallDisk) -> None:
+    near, far_end = tmp_path / "line", tmp_path / "line-device"
+    speaker = f'\n[[devices]]\nid = "horn"\ndriver = "syn6288"\nport = "{near}"\n'
+
+    def codes(far: Collector) -> list[str]:
+        found = [event for event in far.events if isinstance(event.data, StateChanged) and event.device is None]
+        return [event.data.code for event in sorted(found, key=lambda event: event.time)]  # type: ignore[union-attr]
+
+    async def say(far: Collector) -> None:
+        now = datetime.now(UTC)
+        command = Command(
+            id=uuid4(),
+            target=Target(agent="box", device="horn"),
+            arguments=Say(text="hi"),
+            issuer="wang",
+            issued=now,
+            expires=now + timedelta(minutes=1),
+        )
+        await far.send(command, "village/1/agent/box/command")
+        await until(lambda: ("horn", "done", "") in far.results(command.id), 15)
+
+    async with AsyncExitStack() as stack:
+        for words in (("line", near, far_end), ("syn6288", far_end, "--speed", "10")):
+            await stack.enter_async_context(program(f"village_emulators.{words[0]}", *map(str, words[1:])))
+            await until(far_end.exists)
+        broker = await stack.enter_async_context(Mosquitto(tmp_path))
+        far = await stack.enter_async_context(collector(broker.url))
+        config = configuration(disk.path, broker.url, speaker)
+        (disk.path / "state").mkdir(0o700)
+        await asyncio.to_thread(disk.fill)
+        process = await stack.enter_async_context(agent(config))
+        await until(lambda: "disk_full" in codes(far), 20)
+        await say(far)
+        await asyncio.to_thread(disk.free)
+        await until(lambda: codes(far)[-1:] == ["works"], 20)
+        await say(far)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert len([one for one in far.events if isinstance(one.data, Receipt) and one.data.stage == "finished"]) == 2
+
+
+@asynccontextmanager
+async def program(module: str, *arguments: str) -> AsyncIterator[None]:
+    """Emulators end when their standard input does."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *arguments, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.communicate()
