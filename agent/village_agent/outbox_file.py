@@ -89,10 +89,8 @@ class OutboxFile:
             #: Lines and events on disk, by class.
             self.waiting_by_class = dict.fromkeys(ItemClass, 0)
             for item_class in ItemClass:
-                top, count, size = self._db.execute(
-                    "SELECT coalesce(max(id), 0), coalesce(sum(count), 0), coalesce(sum(length(content)), 0)"
-                    f" FROM {_table(item_class)}"
-                ).fetchone()
+                sums = f"SELECT coalesce(max(id), 0), total(count), total(length(content)) FROM {_table(item_class)}"  # noqa: S608
+                top, count, size = self._db.execute(sums).fetchone()
                 self._next_id = max(self._next_id, top + 1)
                 self.waiting_by_class[item_class] = int(count)
             #: Content of telemetry in no batch.
