@@ -144,6 +144,7 @@ class _Watch:
         self._shown = ""
         self._false = self._naive_false = False
         self._deliveries: list[tuple[float, int, int]] = []
+        self._held = {span.end: span.end - span.begin for span in life.connected}
 
     def run(self) -> Counts:
         life, counts = self._life, self._counts
@@ -226,11 +227,16 @@ class _Watch:
         self._shown = shown
 
     def _must_be_well(self, time: float) -> bool:
-        """Whether an alarm would be false: the agent is connected, or was so a blink ago."""
+        """Whether an alarm would be false: the agent is connected, or was so a blink ago, for longer than a greeting takes."""
         span = is_in(self._life.connected, time)
         if span is not None and time - span.begin > ARRIVAL_SECONDS:
             return True
-        return any(_is_blink(o) and o.begin <= time < o.end + ARRIVAL_SECONDS for o in self._life.outages)
+        return any(
+            _is_blink(outage)
+            and outage.begin <= time < outage.end + ARRIVAL_SECONDS
+            and self._held[outage.begin] > ARRIVAL_SECONDS
+            for outage in self._life.outages
+        )
 
     def _limit(self, outage: Outage) -> float | None:
         """When an outage must be told at the latest; None for one that ends before."""
