@@ -245,9 +245,16 @@ class Round:
 
     async def _obeys(self, switch: str) -> None:
         """Wait until an agent is there again: a command reaches it."""
-        async with asyncio.timeout(30):
-            while (await self._village("command", switch, "switch", "on=false", "--expires", "5s"))[0] != 0:
-                await asyncio.sleep(0.2)
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    code, _, _ = await self._village(
+                        "command", switch, "switch", "on=false", "--expires", "5s", seconds=6
+                    )
+                except TimeoutError:
+                    continue
+                if code == 0:
+                    return
 
     async def _event(self, kind: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         async with asyncio.timeout(20):

@@ -84,6 +84,9 @@ class MqttDevices:
 
     def devices(self) -> Mapping[str, Device]:
         """As `kit.Driver.devices`: those that announced themselves and match `include`."""
+        # A device reports as soon as it is known, before `devices_changed` has been told.
+        if self._devices.keys() != self._site.units.keys():
+            self._devices = {name: self._device(name) for name in self._site.units}
         return self._devices
 
     async def run(self, report: Report) -> None:

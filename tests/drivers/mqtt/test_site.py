@@ -139,10 +139,10 @@ def test_silence_longer_than_expire_after() -> None:
     assert world.status("x") == "ok works"
 
 
-def test_unchanged_values_are_repeated_every_minute() -> None:
+def test_unchanged_values_are_repeated_every_five_minutes() -> None:
     world = _World()
     world.say("ha/sensor/x/config", _sensor("x"))
-    for second in range(0, 130, 10):
+    for second in range(0, 650, 10):
         world.now = float(second)
         world.say("x/t", "21")
     assert len(world.report.readings) == 3
