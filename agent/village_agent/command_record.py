@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -196,8 +196,14 @@ class CommandRecord:
 
     async def _catch_up(self, table: CommandTable) -> None:
         for remembered in list(self._memory.values()):
-            await self._disk.run(partial(_write, table, remembered))
-            del self._memory[remembered.command.id]
+            while True:
+                results = dict(remembered.results)
+                work = partial(_write, table, remembered.command, remembered.added, results, list(remembered.sent))
+                await self._disk.run(work)
+                # A result may have come while the disk was busy with those before it.
+                if results == remembered.results:
+                    break
+            self._memory.pop(remembered.command.id, None)
         while self._results:
             await self._disk.run(partial(table.finish, self._results[0]))
             del self._results[0]
@@ -247,9 +253,15 @@ def _finish(table: CommandTable, result: Event) -> bool:
     return True
 
 
-def _write(table: CommandTable, remembered: _Remembered) -> None:
-    if table.known_results(remembered.command.id) is None:
-        table.add(remembered.command, [], remembered.added)
-    for result in remembered.results.values():
+def _write(
+    table: CommandTable,
+    command: Command,
+    added: datetime,
+    results: Mapping[str | None, Event],
+    sent: Sequence[Event],
+) -> None:
+    if table.known_results(command.id) is None:
+        table.add(command, [], added)
+    for result in results.values():
         table.finish(result)
-    table.mark_sent(remembered.sent)
+    table.mark_sent(sent)
