@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
 
-from tests.faults.clocks import FakeClock, find_library
+from tests.faults.clocks import FakeClock, build_library
 from tests.faults.disks import SmallDisk
 from tests.faults.faults import Injector
 from tests.faults.judge import Verdict, judge
@@ -91,7 +91,7 @@ async def _village(
     options: Options, load: Load, say: Callable[[str], None]
 ) -> AsyncIterator[tuple[Village, Injector, dict[str, str]]]:
     folder, port = options.folder, free_port()
-    library = await asyncio.to_thread(find_library, folder)
+    library = await asyncio.to_thread(build_library, folder)
     async with AsyncExitStack() as stack:
         how, links = await stack.enter_async_context(open_links(AGENTS, port, options.link))
         clocks = {} if library is None else {agent: FakeClock(folder / f"clock-{agent}", library) for agent in AGENTS}
@@ -109,7 +109,9 @@ async def _village(
             "store": "InfluxDB" if options.store == "influx" else "SQLite",
             "link": how,
             "disk": disks[AGENTS[0]].how,
-            "clock": library.how if library else "not jumped: neither a C compiler nor libfaketime is there",
+            "clock": "a library in front of the agent"
+            if library
+            else "not jumped: there is no C compiler to build the library",
         }
         for name, text in means.items():
             say(f"{name}: {text}")
