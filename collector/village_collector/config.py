@@ -107,7 +107,7 @@ class TelemetrySection(_Section):
     )
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = Field(
         365,
-        description="SQLite: older readings are deleted (InfluxDB: set the bucket's own retention). 旧读数的保留天数（InfluxDB 请在存储桶上设置）。",
+        description="SQLite: older readings are deleted (InfluxDB: `influx setup --retention`). 旧读数的保留天数（InfluxDB 请用 influx setup --retention）。",
         examples=[365],
     )
     url: str = Field("", description="Address of InfluxDB. InfluxDB 地址。", examples=["http://127.0.0.1:8086"])

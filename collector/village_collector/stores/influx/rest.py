@@ -18,7 +18,7 @@ from village_collector.ports import StoreUnavailable
 #: A write of 500 KB takes some 50 ms; whoever needs this long is as good as away.
 TIMEOUT_MS = 15_000
 #: Longer texts of the server are cut.
-MAX_MESSAGE = 500
+MAX_MESSAGE = 1000
 
 Query = Sequence[tuple[str, str]]
 
@@ -35,11 +35,15 @@ class InfluxAddress:
 
 
 class Refused(Exception):
-    """The server answered, and not with a success. `retry_after` (seconds) is 0 if the server named none."""
+    """The server answered, and not with a success. `retry_after` (seconds) is 0 if the server named none.
 
-    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+    `code` is InfluxDB's own word for the status; empty if something else in between answered.
+    """
+
+    def __init__(self, status: int, message: str, code: str = "", retry_after: float = 0.0) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
+        self.code = code
         self.message = message
         self.retry_after = retry_after
 
@@ -114,9 +118,10 @@ class Rest:
 
 def _refused(error: ApiException) -> Refused:
     try:
-        message = str(json.loads(error.body)["message"])
+        answer = json.loads(error.body)
+        message, code = str(answer["message"]), str(answer["code"])
     except (ValueError, TypeError, KeyError):
-        message = str(error.reason)
+        message, code = str(error.reason), ""
     headers: Mapping[str, str] = error.headers or {}
     wait = headers.get("Retry-After", "")
-    return Refused(error.status, message[:MAX_MESSAGE], float(wait) if wait.isdecimal() else 0.0)
+    return Refused(error.status, message[:MAX_MESSAGE], code, float(wait) if wait.isdecimal() else 0.0)

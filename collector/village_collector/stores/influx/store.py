@@ -30,8 +30,8 @@ _T = TypeVar("_T")
 #: Spans beyond it are read from the down-sampled bucket, for speed; a month of seconds would be millions of samples.
 LONG_SPAN = timedelta(days=14)
 _DROPPED = re.compile(r"dropped=(\d+)")
-#: Statuses that say something about the lines; all others are about the server or our access to it.
-_ABOUT_LINES = frozenset({400, 413, 422})
+#: InfluxDB's answers about the lines; all others are about the server, our access to it, or come from something in between.
+_ABOUT_LINES = frozenset({(400, "invalid"), (422, "unprocessable entity"), (413, "request too large")})
 _AGENT = re.compile(AGENT_PATTERN)
 _DEVICE = re.compile(DEVICE_PATTERN)
 #: InfluxDB keeps times of 64-bit nanoseconds.
@@ -181,7 +181,7 @@ class InfluxStore:
                 continue
             dropped = _DROPPED.search(refused.message)
             if len(block) == 1 or (dropped is not None and int(dropped[1]) == len(block)):
-                bad += [BadLine(line, refused.message) for line in block]
+                bad += [BadLine(line, refused.message[:500]) for line in block]
             else:
                 middle = len(block) // 2
                 waiting += [block[middle:], block[:middle]]
@@ -254,7 +254,7 @@ async def _about_lines(write: Awaitable[None]) -> Refused | None:
     try:
         await write
     except Refused as error:
-        if error.status in _ABOUT_LINES:
+        if (error.status, error.code) in _ABOUT_LINES:
             return error
         raise
     return None

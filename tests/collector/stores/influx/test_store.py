@@ -111,6 +111,9 @@ async def test_each_answer_has_its_code_and_the_time_to_wait(tmp_path: Path) -> 
                 (429, {"Retry-After": "7"}, "store_busy", 7.0),
                 (503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, "store_busy", 0.0),
                 (500, {}, "store_failed", 0.0),
+                # Not InfluxDB's own words: a proxy that refuses everything must not turn readings into dead letters.
+                (400, {}, "store_failed", 0.0),
+                (422, {}, "store_failed", 0.0),
                 (302, {}, "store_failed", 0.0),
             ]:
                 proxy.answer = (status, headers)
