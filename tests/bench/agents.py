@@ -27,12 +27,16 @@ _BACKLOG_MINUTES = 60
 
 def run(quick: bool, say: Say) -> dict[str, Any]:
     """Return a result per number of agents; its keys are `connect`, `idle`, `power_cut`, `stored`."""
-    return {
-        str(count): asyncio.run(_measure(count, quick, say)) for count in ((100, 500) if quick else (1_000, 10_000))
-    }
+    counts, seconds = ((100, 500), 8) if quick else ((1_000, 10_000), 60)
+    return {str(count): measure(count, seconds, _BACKLOG_MINUTES, say) for count in counts}
 
 
-async def _measure(count: int, quick: bool, say: Say) -> dict[str, Any]:
+def measure(count: int, idle_seconds: float, backlog_minutes: int, say: Say) -> dict[str, Any]:
+    """Measure so many agents: idle for so long, and when they come back with the work of so many minutes."""
+    return asyncio.run(_measure(count, idle_seconds, backlog_minutes, say))
+
+
+async def _measure(count: int, idle_seconds: float, backlog_minutes: int, say: Say) -> dict[str, Any]:
     room_for(count)
     with tempfile.TemporaryDirectory(prefix="village-bench-") as folder:
         async with (
@@ -48,7 +52,7 @@ async def _measure(count: int, quick: bool, say: Say) -> dict[str, Any]:
             fleet = Fleet(broker.port, sites(count))
             task = asyncio.create_task(fleet.run(), name="fleet")
             try:
-                return await _phases(fleet, running, usages, 15 if quick else 60, say)
+                return await _phases(fleet, running, usages, idle_seconds, backlog_minutes, say)
             finally:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
@@ -56,7 +60,12 @@ async def _measure(count: int, quick: bool, say: Say) -> dict[str, Any]:
 
 
 async def _phases(
-    fleet: Fleet, running: RunningCollector, usages: dict[str, Usage], idle_seconds: int, say: Say
+    fleet: Fleet,
+    running: RunningCollector,
+    usages: dict[str, Usage],
+    idle_seconds: float,
+    backlog_minutes: int,
+    say: Say,
 ) -> dict[str, Any]:
     count = len(fleet.agents)
     begun = time.monotonic()
@@ -70,14 +79,16 @@ async def _phases(
     say(f"{count} agents are known after {result['connect']['until_known_s']} s")
     sent = await _idle(fleet, usages, idle_seconds, result)
     say(f"idle: {result['idle']}")
-    sent += await _power_cut(fleet, usages, result, say)
+    sent += await _power_cut(fleet, usages, backlog_minutes, result, say)
     say(f"power cut: {result['power_cut']}")
     result["stored"] = await asyncio.to_thread(_compare, running, sent)
     say(f"stored: {result['stored']}")
     return result
 
 
-async def _idle(fleet: Fleet, usages: dict[str, Usage], seconds: int, result: dict[str, Any]) -> list[tuple[bool, int]]:
+async def _idle(
+    fleet: Fleet, usages: dict[str, Usage], seconds: float, result: dict[str, Any]
+) -> list[tuple[bool, int]]:
     """Each agent sends a minute's readings each minute, spread evenly."""
     for usage in usages.values():
         usage.lap()
@@ -107,11 +118,11 @@ async def _idle(fleet: Fleet, usages: dict[str, Usage], seconds: int, result: di
 
 
 async def _power_cut(
-    fleet: Fleet, usages: dict[str, Usage], result: dict[str, Any], say: Say
+    fleet: Fleet, usages: dict[str, Usage], minutes: int, result: dict[str, Any], say: Say
 ) -> list[tuple[bool, int]]:
     fleet.power_cut()
-    say(f"cut; each agent gathers {_BACKLOG_MINUTES} minutes of work")
-    batches = await asyncio.to_thread(_gather, [agent.site for agent in fleet.agents])
+    say(f"cut; each agent gathers {minutes} minutes of work")
+    batches = await asyncio.to_thread(_gather, [agent.site for agent in fleet.agents], minutes)
     for agent, own in zip(fleet.agents, batches, strict=True):
         for batch in own:
             agent.add(batch)
@@ -119,6 +130,7 @@ async def _power_cut(
     for usage in usages.values():
         usage.lap()
     usages["collector"].reset_peak()
+    fleet.backlog_age = minutes * 60
     begun = time.monotonic()
     fleet.power_on()
     await fleet.wait_ready(600)
@@ -150,13 +162,13 @@ async def _power_cut(
     return [(batch.event, batch.entries) for own in batches for batch in own]
 
 
-def _gather(all_sites: Sequence[Site]) -> list[list[Batch]]:
+def _gather(all_sites: Sequence[Site], minutes: int) -> list[list[Batch]]:
     now = time.time_ns()
     found = []
     for site in all_sites:
         site.session = uuid.uuid4().hex
-        backlog = site.telemetry(now - (_BACKLOG_MINUTES + 5) * _MINUTE_NS, _BACKLOG_MINUTES)
-        found.append([site.events(now / 1e9, _BACKLOG_MINUTES / 60), *backlog])
+        backlog = site.telemetry(now - (minutes + 5) * _MINUTE_NS, minutes)
+        found.append([site.events(now / 1e9, minutes / 60), *backlog])
     return found
 
 

@@ -38,7 +38,12 @@ _TOPIC = str(AreaCommandTopic(COUNTY))
 
 def run(quick: bool, say: Say) -> dict[str, Any]:
     """Return seconds (medians) until the last agent has it, `raw_s` and `command_s`, and their `ratio`."""
-    return asyncio.run(_measure(1_000 if quick else 10_000, 5 if quick else 9, say))
+    return measure(1_000 if quick else 10_000, 5 if quick else 9, say)
+
+
+def measure(count: int, rounds: int, say: Say) -> dict[str, Any]:
+    """Measure with so many agents, so many times."""
+    return asyncio.run(_measure(count, rounds, say))
 
 
 class _Arrivals:

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from tests.bench import raw_mqtt
 from tests.bench.content import Batch, Site
 from village_agent.app import SESSION_EXPIRY_SECONDS
+from village_agent.config import CollectorTable
+from village_agent.pace import Pace, TokenBucket
 from village_agent.uplink import ACK_SECONDS, PROBE_CAP_SECONDS, WINDOW
 from village_wire.backoff import full_jitter
 from village_wire.session import ANSWER_SECONDS
 from village_wire.topics import agent_subscriptions
 
-KEEP_ALIVE = 60
+#: As agents are configured by default.
+KEEP_ALIVE: int = CollectorTable.model_fields["keep_alive_seconds"].default
 _SWEEP_SECONDS = 0.25
 
 
@@ -41,13 +44,25 @@ class _Lane:
 class FleetAgent(asyncio.Protocol):
     """One agent. Its connection is this object, made anew by `Fleet`."""
 
-    __slots__ = ("_fleet", "_last_sent", "_number", "_packets", "_transport", "closed", "lanes", "ready", "site")
+    __slots__ = (
+        "_bucket",
+        "_fleet",
+        "_last_sent",
+        "_number",
+        "_packets",
+        "_transport",
+        "closed",
+        "lanes",
+        "ready",
+        "site",
+    )
 
     def __init__(self, fleet: Fleet, site: Site) -> None:
         self._fleet = fleet
         self.site = site
         self.lanes = (_Lane(), _Lane())
         self.ready = False
+        self._bucket = TokenBucket(fleet.pace.drain_bytes_per_second)
         self.closed: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._packets = raw_mqtt.Packets()
@@ -120,7 +135,9 @@ class FleetAgent(asyncio.Protocol):
             lane.again()
         self.ready = True
         self._fleet.ready += 1
-        self._pump(time.monotonic())
+        now = time.monotonic()
+        self._bucket.hold(now + self._fleet.pace.first_pause(self._fleet.backlog_age, random.random()))
+        self._pump(now)
 
     def _published(self, message: raw_mqtt.Published) -> None:
         if message.number:
@@ -146,7 +163,7 @@ class FleetAgent(asyncio.Protocol):
     def _pump(self, now: float) -> None:
         # The rules of `village_agent.uplink.LaneSender`.
         for lane in (self.lanes[1], self.lanes[0]):
-            while lane.waiting and not lane.unanswered and len(lane.flight) < WINDOW:
+            while lane.waiting and not lane.unanswered and len(lane.flight) < WINDOW and not self._bucket.wait(now):
                 batch = lane.waiting.popleft()
                 lane.flight[batch.id] = (batch, 0.0, 0.0)
                 self._send(lane, batch, now)
@@ -157,13 +174,15 @@ class FleetAgent(asyncio.Protocol):
             if 0 < due <= now and lane.last_ack < sent:
                 lane.unanswered += 1
             for key, (batch, sent, due) in list(lane.flight.items()):
-                if due <= now and (key == oldest or (not lane.unanswered and (due == 0 or lane.last_ack >= sent))):
+                may = key == oldest or (not lane.unanswered and (due == 0 or lane.last_ack >= sent))
+                if due <= now and may and not self._bucket.wait(now):
                     self._send(lane, batch, now)
 
     def _send(self, lane: _Lane, batch: Batch, now: float) -> None:
         seconds = min(ACK_SECONDS * 2.0 ** min(lane.unanswered, 20), max(PROBE_CAP_SECONDS, ACK_SECONDS))
         lane.flight[batch.id] = (batch, now, now + seconds * random.uniform(0.75, 1.25))
         self._fleet.sent += 1
+        self._bucket.take(len(batch.payload), now)
         site = self.site
         self._publish(
             site.topic("event" if batch.event else "telemetry"),
@@ -208,6 +227,9 @@ class Fleet:
     def __init__(self, port: int, sites: Sequence[Site]) -> None:
         self.ready = self.sent = self.acknowledged = self.refused = self.failed_connects = 0
         self.on_command: Callable[[FleetAgent, raw_mqtt.Published], None] = lambda _agent, _message: None
+        self.pace = Pace()
+        #: Seconds since the oldest entry of the outboxes was made, when connections are made anew.
+        self.backlog_age = 0.0
         self._port = port
         self._power = asyncio.Event()
         self.agents = [FleetAgent(self, site) for site in sites]

@@ -44,7 +44,11 @@ async def six_devices(folder: Path, broker: str, command_key: str) -> AsyncItera
         await _program(stack, folder, "village_emulators.osdp_reader", *bus)
         for port in cameras:
             await _program(stack, folder, "village_emulators.camera", "--port", str(port), "--path", "/live")
-        yield await _program(stack, folder, "village_agent.cli", "run", "--config", folder / "agent.toml")
+        config = ("--config", folder / "agent.toml")
+        # An installed agent finds its modules compiled, as pip leaves them; compiling them would stay in its memory.
+        check = await _program(stack, folder, "village_agent.cli", "check", *config, "--seconds", "3", compiled=True)
+        await check.wait()
+        yield await _program(stack, folder, "village_agent.cli", "run", *config, compiled=True)
 
 
 async def all_ok(api: str, seconds: float = 90) -> None:
@@ -62,11 +66,17 @@ async def all_ok(api: str, seconds: float = 90) -> None:
         raise NotMeasured(f"not all six devices are ok after {seconds:.0f} s: {dict(states)}") from None
 
 
-async def _program(stack: AsyncExitStack, folder: Path, module: str, *arguments: str | Path) -> Process:
+async def _program(
+    stack: AsyncExitStack, folder: Path, module: str, *arguments: str | Path, compiled: bool = False
+) -> Process:
     log = stack.enter_context((folder / f"{module}.log").open("ab"))
+    environment = dict(os.environ)
+    if compiled:
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     # Emulators end when their standard input does.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *map(str, arguments), stdin=PIPE, stdout=log, stderr=log, env={**os.environ}
+        sys.executable, "-m", module, *map(str, arguments), stdin=PIPE, stdout=log, stderr=log, env=environment
     )
     stack.push_async_callback(stop, process)
     return process

@@ -28,7 +28,7 @@ MONTH_SECONDS = 30 * 86_400
 #: Gathering doubles with each batch until it reaches its full length.
 _SETTLING_SECONDS = 2 * Pace().send_seconds
 _BATCHES = 2
-_QUICK_SECONDS = 45
+QUICK_SECONDS = 45.0
 _ROUND_TRIP_SECONDS = 2.0
 _NAMES = {
     1: "connect",
@@ -108,7 +108,7 @@ async def _measure(quick: bool, say: Say) -> dict[str, Any]:
             say(f"the start took {start_bytes} bytes of MQTT")
             if quick:
                 tally.clear()
-                return await _count(tally, _QUICK_SECONDS, 0, "while_settling", start_bytes, say)
+                return await _count(tally, QUICK_SECONDS, 0, "while_settling", start_bytes, say)
             say(f"readings are gathered for {Pace().send_seconds:.0f} s; waiting for that")
             await asyncio.sleep(_SETTLING_SECONDS)
             return await _count(tally, 0, _BATCHES, "month", start_bytes, say)
