@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from village_agent.commands import CommandRuntime, Identity
+from village_agent.clock.system import boot_id
+from village_agent.clock.timekeeper import Timekeeper
+from village_agent.commands.runtime import CommandRuntime, Identity
 from village_agent.config import Settings
 from village_agent.disk import DiskThread
 from village_agent.door.runtime import DoorRuntime
 from village_agent.health import feed_watchdog, report_disk, report_losses, report_self
-from village_agent.outbox import Outbox, OutboxUnavailable
+from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.own_state import OwnState, watch_clock
 from village_agent.pace import Pace
 from village_agent.recorder import Recorder
@@ -26,8 +28,6 @@ from village_agent.roster import Roster
 from village_agent.states import StateTable
 from village_agent.steadiness import Holds
 from village_agent.supervisor import Supervisor
-from village_agent.system_clock import boot_id
-from village_agent.timekeeper import Timekeeper
 from village_agent.uplink import Uplink
 from village_wire import __version__
 from village_wire.events import AgentStarted

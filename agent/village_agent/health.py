@@ -9,11 +9,11 @@ from typing import Literal, cast
 
 from village_agent.config import AGENT_DEVICE
 from village_agent.disk import DiskThread
-from village_agent.ledger import ItemClass, Lost
 from village_agent.memory import release_code, release_memory, resident_bytes
-from village_agent.outbox import Outbox, OutboxUnavailable
+from village_agent.outbox.ledger import ItemClass, Lost
+from village_agent.outbox.outbox import Outbox, OutboxUnavailable
+from village_agent.outbox.rate import Rate
 from village_agent.own_state import OwnState
-from village_agent.rate import Rate
 from village_agent.report import Hub
 from village_agent.supervisor import Supervisor
 from village_wire.events import Loss

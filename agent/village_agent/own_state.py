@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from village_agent.clock import from_ns
+from village_agent.clock.clock import from_ns
 from village_agent.report import Hub
 from village_wire.events import StateChanged
 from village_wire.states import Status

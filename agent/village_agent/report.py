@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from village_agent.clock import from_ns
+from village_agent.clock.clock import from_ns
 from village_agent.roster import Unit
 from village_agent.states import Change, StateTable
 from village_drivers.kit import CardRead, DriverEvent, KeysPressed

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from village_agent.outbox import BATCH_BYTES, Outbox, OutboxUnavailable
-from village_agent.outbox_file import Batch, Lane
+from village_agent.outbox.file import Batch, Lane
+from village_agent.outbox.outbox import BATCH_BYTES, Outbox, OutboxUnavailable
 from village_agent.pace import Pace, TokenBucket
 from village_wire.events import CONTENT_JSON
 from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES, deflate

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.agent.collector import KEY
 from tests.agent.kit import AREA, Site, running, site
-from village_agent.commands import CommandRuntime, Identity
+from village_agent.commands.runtime import CommandRuntime, Identity
 from village_agent.roster import Unit
 from village_wire.commands import Arguments, Command, Target, sign_command
 from village_wire.events import CommandResult, Event, Receipt

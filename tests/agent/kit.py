@@ -14,8 +14,8 @@ from typing import ClassVar
 
 from village_agent import report
 from village_agent.disk import DiskThread
-from village_agent.outbox import Outbox, OutboxUnavailable
-from village_agent.outbox_file import Lane
+from village_agent.outbox.file import Lane
+from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub
 from village_agent.roster import Roster, Unit
 from village_agent.states import StateTable

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.agent.kit import make_event
 from village_agent.disk import DiskThread
-from village_agent.outbox import Outbox
+from village_agent.outbox.outbox import Outbox
 from village_agent.pace import Pace
 from village_agent.uplink import Uplink
 from village_wire.events import ButtonPressed
@@ -25,7 +25,9 @@ async def main(folder: Path, broker: str) -> None:
         [Subscription("village/1/agent/box/ack")],
         lambda message: uplink.on_ack(message.payload),
     )
-    uplink = Uplink("box", outbox, session, 2.0, Pace(send_seconds=0.1, drain_bytes_per_second=1_000_000, drain_spread_seconds=0))
+    uplink = Uplink(
+        "box", outbox, session, 2.0, Pace(send_seconds=0.1, drain_bytes_per_second=1_000_000, drain_spread_seconds=0)
+    )
 
     async def connected() -> None:
         uplink.connected()

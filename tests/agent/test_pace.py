@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from village_agent.outbox.rate import Rate
 from village_agent.pace import Pace, TokenBucket
-from village_agent.rate import Rate
 
 
 @given(sizes=st.lists(st.tuples(st.integers(1, 70_000), st.floats(0, 5)), min_size=1, max_size=60))

@@ -14,13 +14,13 @@ import pytest
 
 from tests.agent.kit import running, until
 from village_agent import recorder as module
-from village_agent.clock import SECOND_NS, Clock, Estimate, from_ns, to_ns
+from village_agent.clock.clock import SECOND_NS, Clock, Estimate, from_ns, to_ns
+from village_agent.clock.undated_file import Undated, UndatedFile
 from village_agent.disk import DiskThread
-from village_agent.outbox import Outbox, OutboxUnavailable
-from village_agent.outbox_file import ItemClass, Lane
+from village_agent.outbox.file import ItemClass, Lane
+from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.recorder import MAX_UNWRITTEN, Recorder
 from village_agent.report import make_event
-from village_agent.undated_file import Undated, UndatedFile
 from village_wire.events import ButtonPressed, Event, Receipt
 from village_wire.points import encode_point
 from village_wire.time_answer import TimeAnswer

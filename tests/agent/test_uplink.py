@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.agent.collector import Collector, acknowledge, collector, lose, refuse
 from tests.agent.kit import Site, running, site, until
 from tests.peers.mosquitto import Mosquitto
-from village_agent.outbox_file import FRESH_EVENTS
+from village_agent.outbox.file import FRESH_EVENTS
 from village_agent.pace import Pace
 from village_agent.uplink import WINDOW, Uplink
 from village_wire.events import AgentStarted, ButtonPressed

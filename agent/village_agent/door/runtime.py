@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from village_agent.config import DoorTable
 from village_agent.door.decision import decide
-from village_agent.outbox import OutboxUnavailable
+from village_agent.outbox.outbox import OutboxUnavailable
 from village_agent.report import Hub
 from village_agent.roster import Roster
 from village_drivers.abilities import Colour, Door, Indicator

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from village_agent.clock import SECOND_NS, Clock, RejectedAnswer, from_ns
-from village_agent.dating import date_time
-from village_agent.system_clock import boot_ns, synchronised_ns
+from village_agent.clock.clock import SECOND_NS, Clock, RejectedAnswer, from_ns
+from village_agent.clock.dating import date_time
+from village_agent.clock.system import boot_ns, synchronised_ns
 from village_wire.backoff import full_jitter
 from village_wire.session import Publication, SessionError
 from village_wire.time_answer import (

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 from uuid import UUID
 
-from village_agent.command_table import CommandTable, Unfinished
+from village_agent.commands.table import CommandTable, Unfinished
 from village_agent.disk import DiskThread, is_damage, put_aside
 from village_wire.commands import Command
 from village_wire.events import CommandResult, Event

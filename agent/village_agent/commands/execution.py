@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
+from village_agent.commands.upload import MAX_PICTURE_BYTES, UploadFailed, upload_jpeg
 from village_agent.report import Hub
-from village_agent.upload import MAX_PICTURE_BYTES, UploadFailed, upload_jpeg
 from village_drivers.abilities import Camera, Door, Indicator, Loudspeaker, Switch
 from village_drivers.kit import Device, DriverError, Refused
 from village_wire.commands import Command, Indicate, Say, Snapshot, Stop, SwitchTo, Unlock

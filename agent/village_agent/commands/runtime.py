@@ -18,10 +18,10 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from village_agent.command_record import CommandRecord, NoRecord
+from village_agent.commands.execution import Executor
+from village_agent.commands.record import CommandRecord, NoRecord
 from village_agent.disk import DiskThread
-from village_agent.execution import Executor
-from village_agent.outbox import Outbox, OutboxUnavailable
+from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub, Sink
 from village_agent.roster import Roster
 from village_drivers.abilities import abilities_of

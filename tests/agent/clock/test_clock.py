@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from village_agent.clock import (
+from village_agent.clock.clock import (
     DRIFT_PARTS,
     EARLIEST_NS,
     MAX_ROUND_TRIP_NS,
@@ -23,7 +23,7 @@ from village_agent.clock import (
     is_provisional,
     to_ns,
 )
-from village_agent.dating import date_event, date_line, is_undated_event, is_undated_line
+from village_agent.clock.dating import date_event, date_line, is_undated_event, is_undated_line
 from village_wire.events import Alarm, Event, Loss, StateChanged
 from village_wire.ids import uuid7
 from village_wire.time_answer import TimeAnswer

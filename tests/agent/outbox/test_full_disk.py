@@ -21,10 +21,10 @@ from tests.agent.small_disk import SmallDisk, card, small_disk
 from tests.agent.test_cli import agent, configuration
 from tests.agent.test_uplink import add_lines, uplink
 from tests.peers.mosquitto import Mosquitto
-from village_agent import command_record
-from village_agent import outbox as module
-from village_agent.ledger import ItemClass
-from village_agent.outbox import OutboxUnavailable
+from village_agent.commands import record as command_record
+from village_agent.outbox import outbox as module
+from village_agent.outbox.ledger import ItemClass
+from village_agent.outbox.outbox import OutboxUnavailable
 from village_wire.commands import Command, Say, Target, Unlock
 from village_wire.events import ButtonPressed, Receipt, StateChanged
 
@@ -88,8 +88,8 @@ async def test_a_disk_that_fills_up_loses_nothing_and_is_used_again_when_there_i
 async def test_what_memory_can_not_hold_while_the_disk_is_full_is_counted(
     disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("village_agent.outbox_memory.MAX_UNWRITTEN", 20)
-    monkeypatch.setattr("village_agent.outbox_memory._FOR_EVENTS", 10)
+    monkeypatch.setattr("village_agent.outbox.memory.MAX_UNWRITTEN", 20)
+    monkeypatch.setattr("village_agent.outbox.memory._FOR_EVENTS", 10)
     async with site(disk.path) as parts:
         await parts.outbox.add_events([make_event(None, ButtonPressed(action="before"))])
         await asyncio.to_thread(disk.fill)

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from village_agent.ledger import MAX_REASONS, OTHER
-from village_agent.outbox_file import FRESH_EVENTS, Item, ItemClass, Lane, OutboxFile
-from village_agent.outbox_items import chunks
-from village_agent.outbox_pages import Shares
+from village_agent.outbox.file import FRESH_EVENTS, Item, ItemClass, Lane, OutboxFile
+from village_agent.outbox.items import chunks
+from village_agent.outbox.ledger import MAX_REASONS, OTHER
+from village_agent.outbox.pages import Shares
 
 #: Small enough that some hundred writes fill it.
 BOUND = 1_000_000

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from uuid import uuid4
 
 from tests.agent.kit import now_ms
-from village_agent.command_record import CommandRecord
+from village_agent.commands.record import CommandRecord
 from village_agent.disk import DiskThread
 from village_agent.report import make_event
 from village_wire.commands import Command, SwitchTo, Target

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tests.agent.collector import KEY
 from tests.agent.desk import TOPIC, Clock, desk, results_of
 from tests.agent.kit import AREA, Gate, Speaker, single, until
-from village_agent import commands
-from village_agent.command_table import CommandTable
+from village_agent.commands import runtime as commands
+from village_agent.commands.table import CommandTable
 from village_wire.commands import (
     Arguments,
     Command,

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from village_agent.clock import Estimate
+from village_agent.clock.clock import Estimate
 from village_agent.disk import open_database
-from village_agent.outbox_file import ItemClass
+from village_agent.outbox.file import ItemClass
 
 #: What a row costs on disk besides its content.
 ROW_OVERHEAD = 60

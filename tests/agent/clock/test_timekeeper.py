@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.agent.collector import KEY, collector
 from tests.agent.kit import running, until
 from tests.peers.mosquitto import Mosquitto
-from village_agent import timekeeper as module
-from village_agent.clock import SECOND_NS, to_ns
-from village_agent.system_clock import boot_id, boot_ns, synchronised_ns
-from village_agent.timekeeper import Timekeeper
+from village_agent.clock import timekeeper as module
+from village_agent.clock.clock import SECOND_NS, to_ns
+from village_agent.clock.system import boot_id, boot_ns, synchronised_ns
+from village_agent.clock.timekeeper import Timekeeper
 from village_wire.session import (
     BrokerAddress,
     Publication,

@@ -6,8 +6,8 @@ import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from village_agent.ledger import ItemClass
-from village_agent.outbox_pages import MAX_WRITE_BYTES, PAGE_BYTES
+from village_agent.outbox.ledger import ItemClass
+from village_agent.outbox.pages import MAX_WRITE_BYTES, PAGE_BYTES
 
 #: What a row may take on disk besides its content: header, key, index entry.
 ROW_BYTES = 160

@@ -16,10 +16,10 @@ from typing import TypeVar
 from uuid import uuid4
 
 from village_agent.disk import DiskThread, disk_code, is_damage, put_aside
-from village_agent.outbox_file import MAX_FORGOTTEN, Batch, ItemClass, Lane, Lost, OutboxFile
-from village_agent.outbox_memory import MAX_UNWRITTEN, Memory, item_of
-from village_agent.outbox_write import Written, salvage
-from village_agent.rate import Rate
+from village_agent.outbox.file import MAX_FORGOTTEN, Batch, ItemClass, Lane, Lost, OutboxFile
+from village_agent.outbox.memory import MAX_UNWRITTEN, Memory, item_of
+from village_agent.outbox.rate import Rate
+from village_agent.outbox.writing import Written, salvage
 from village_wire.events import MAX_EVENTS, Event
 
 _log = logging.getLogger(__name__)

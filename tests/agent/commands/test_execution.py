@@ -15,7 +15,7 @@ import pytest
 
 from tests.agent.desk import Desk, desk
 from tests.agent.kit import Gate, Speaker, single, until
-from village_agent import execution
+from village_agent.commands import execution
 from village_drivers.kit import DriverError, NotConnected, Refused
 from village_wire.commands import Indicate, Say, Snapshot, Stop, SwitchTo, Target, Unlock
 from village_wire.events import CommandResult

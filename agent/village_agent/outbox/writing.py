@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from village_agent.disk import put_aside
-from village_agent.outbox_file import MAX_FORGOTTEN, Item, ItemClass, Lost, OutboxFile
-from village_agent.outbox_items import chunks
-from village_agent.outbox_memory import Losses
+from village_agent.outbox.file import MAX_FORGOTTEN, Item, ItemClass, Lost, OutboxFile
+from village_agent.outbox.items import chunks
+from village_agent.outbox.memory import Losses
 
 _DAMAGED = "outbox damaged"
 

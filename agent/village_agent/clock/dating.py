@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from village_agent.clock import EPOCH, PROVISIONAL_END_NS, is_provisional
+from village_agent.clock.clock import EPOCH, PROVISIONAL_END_NS, is_provisional
 from village_wire.events import Event, EventData
 from village_wire.ids import uuid7
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.agent.kit import make_event, running, site, until
-from village_agent import outbox as module
-from village_agent import outbox_memory as memory
 from village_agent.disk import DiskThread
-from village_agent.outbox import Outbox, OutboxUnavailable
-from village_agent.outbox_file import ItemClass, Lane
+from village_agent.outbox import memory
+from village_agent.outbox import outbox as module
+from village_agent.outbox.file import ItemClass, Lane
+from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_wire.events import ButtonPressed, Receipt
 
 PRESSED = ButtonPressed(action="single")
@@ -27,7 +27,7 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from village_agent.disk import DiskThread
-from village_agent.outbox import Outbox
+from village_agent.outbox.outbox import Outbox
 from tests.agent.kit import make_event
 from village_wire.events import ButtonPressed
 

@@ -18,11 +18,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from village_agent import ledger
 from village_agent.disk import open_database
-from village_agent.ledger import ItemClass, Ledger, Lost
-from village_agent.outbox_items import ROW_BYTES, Batch, Item, Lane, class_of, pages_for
-from village_agent.outbox_pages import MAX_WRITE_BYTES, PAGE_BYTES, Pages, Shares
+from village_agent.outbox import ledger
+from village_agent.outbox.items import ROW_BYTES, Batch, Item, Lane, class_of, pages_for
+from village_agent.outbox.ledger import ItemClass, Ledger, Lost
+from village_agent.outbox.pages import MAX_WRITE_BYTES, PAGE_BYTES, Pages, Shares
 
 __all__ = ["Batch", "Item", "ItemClass", "Lane", "Lost", "OutboxFile"]
 

@@ -1,0 +1,1 @@
+"""The time: reckoned from the boot, dated by the collector."""

@@ -1,0 +1,1 @@
+"""Commands: verified, at most once, executed, answered."""

@@ -1,0 +1,1 @@
+"""Everything that must reach the collector: on disk, bounded, counted when lost."""
