@@ -10,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from functools import partial
+from typing import Literal, NoReturn
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -140,7 +141,6 @@ class CommandService:
         longest = MAX_UNLOCK_EXPIRY if arguments.kind == "unlock" else MAX_EXPIRY
         if not MIN_EXPIRY <= expires_in <= longest:
             raise BadExpiry(f"{arguments.kind} takes an expires_in between {MIN_EXPIRY:g} and {longest:g} seconds")
-        expected = await asyncio.to_thread(self._receivers, target, ABILITIES[arguments.kind])
         issued = self._now()
         order = Command(
             id=command or self.new_id(),
@@ -152,7 +152,7 @@ class CommandService:
         )
         shown_target = target.model_dump(mode="json", exclude_none=True)
         shown_arguments = arguments.model_dump(mode="json", exclude_none=True, exclude={"upload_token"})
-        await asyncio.to_thread(
+        add = partial(
             self._control.add_command,
             str(order.id),
             issued,
@@ -160,8 +160,13 @@ class CommandService:
             issuer,
             shown_target,
             shown_arguments,
-            expected,
+            ABILITIES[arguments.kind],
+            area=target.area,
+            agent=target.agent,
+            device=target.device,
         )
+        if not await asyncio.to_thread(add):
+            await asyncio.to_thread(self._nobody, target, ABILITIES[arguments.kind])
         await self._send(order)
         return order.id
 
@@ -217,11 +222,9 @@ class CommandService:
                 continue
             await asyncio.sleep(_GATHER)
 
-    def _receivers(self, target: Target, ability: str) -> list[Receiver]:
+    def _nobody(self, target: Target, ability: str) -> NoReturn:
+        """Raise why nobody can carry it out."""
         control = self._control
-        found = control.receivers(ability, area=target.area, agent=target.agent, device=target.device)
-        if found:
-            return found
         if target.area is not None:
             place, known = f"area {target.area}", control.has_agents_in(target.area)
         elif target.agent is not None and target.device is not None:
