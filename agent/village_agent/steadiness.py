@@ -89,8 +89,9 @@ class Steadiness:
         self._better: list[_Moment | None] = [None] * len(_RANKS)
         self._same: _Moment | None = None
         self._falls: deque[_Moment] = deque(maxlen=_MAX_FALLS)
-        self._changes = float(BURST)
-        self._changes_at = 0.0
+        #: What is left for changes, in seconds of which each costs `REFILL_SECONDS`.
+        self._budget = BURST * REFILL_SECONDS
+        self._budget_at = 0.0
 
     def observe(self, status: Status, code: str, evidence: str, now: float, time: datetime) -> None:
         """Take what the driver says; `time` is the calendar's for the same moment."""
@@ -113,11 +114,11 @@ class Steadiness:
         if self.told is not None and wanted.key == self.told.key:
             self.told = replace(self.told, evidence=wanted.evidence)
             return None
-        self._changes = min(BURST, self._changes + (now - self._changes_at) / REFILL_SECONDS)
-        self._changes_at = now
-        if self._changes < 1:
+        self._budget = min(BURST * REFILL_SECONDS, self._budget + now - self._budget_at)
+        self._budget_at = now
+        if self._budget < REFILL_SECONDS:
             return None
-        self._changes -= 1
+        self._budget -= REFILL_SECONDS
         self.told = wanted
         return wanted
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from pymodbus.constants import ExcCodes
 
 from tests.agent.kit import AREA, until
-from tests.faults.clocks import ClockLibrary, FakeClock, find_library
+from tests.faults.clocks import FakeClock, build_library
 from tests.faults.stored import COUNTER, StoreCopy, StoredEvent, read_control, read_sqlite_samples
 from tests.peers import free_port, peer
 from tests.peers.mosquitto import Mosquitto
@@ -62,7 +62,7 @@ class Board(ModbusBoardEmulator):
 class Site:
     """A collector that waits for its broker, and an agent whose clock the test holds."""
 
-    def __init__(self, folder: Path, clock: FakeClock, broker: Mosquitto, board: Board) -> None:
+    def __init__(self, folder: Path, clock: FakeClock | FakedTime, broker: Mosquitto, board: Board) -> None:
         self.folder = folder
         self.clock = clock
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -158,11 +158,31 @@ class Site:
         return str(command["results"][-1]["outcome"])
 
 
+class FakedTime:
+    """As `FakeClock`, by libfaketime, which looks at its file once a second."""
+
+    def __init__(self, file: Path, library: Path) -> None:
+        self._file = file
+        self.jump(0)
+        self.environment: Mapping[str, str] = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+    def jump(self, seconds: int) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{seconds:+d}\n")
+        new.replace(self._file)
+
+
 @asynccontextmanager
 async def site(
-    folder: Path, library: ClockLibrary, offset: int, broker: Mosquitto
+    folder: Path, clock: FakeClock | FakedTime, offset: int, broker: Mosquitto
 ) -> AsyncIterator[tuple[Site, Board]]:
-    clock = FakeClock(folder / "clock", library)
     clock.jump(offset)
     async with Board(free_port()) as board:
         made = Site(folder, clock, broker, board)
@@ -174,16 +194,16 @@ async def site(
             await made.collector.stop()
 
 
-def find(folder: Path, name: str) -> ClockLibrary:
+def fake_clock(folder: Path, name: str) -> FakeClock | FakedTime:
     if name == "faketime":
         program = peer("faketime")
         for place in sorted((program.parents[1] / "lib").glob("**/faketime/libfaketime.so.1")):
-            return ClockLibrary(place, ours=False)
+            return FakedTime(folder / "clock", place)
         pytest.skip("libfaketime is absent: apt-get install faketime")
-    library = find_library(folder)
+    library = build_library(folder)
     if library is None:
-        pytest.skip("neither a C compiler nor libfaketime is there: apt-get install gcc or faketime")
-    return library
+        pytest.skip("a C compiler is absent: apt-get install gcc libc6-dev")
+    return FakeClock(folder / "clock", library)
 
 
 def started(copy: StoreCopy) -> list[StoredEvent]:
@@ -198,7 +218,7 @@ async def test_whatever_the_system_clock_says_everything_arrives_with_its_date(
     begun = time.time()
     offset = YEAR if start == "a year ahead" else 60 - int(begun)
     broker = Mosquitto(tmp_path)
-    async with site(tmp_path, await asyncio.to_thread(find, tmp_path, library), offset, broker) as (one, board):
+    async with site(tmp_path, await asyncio.to_thread(fake_clock, tmp_path, library), offset, broker) as (one, board):
         # Without a connection nobody knows the time: it is kept, and nothing of it is in the outbox.
         async with asyncio.timeout(20):
             while len(board.read) < 5 or await one.undated() < 5:
