@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
-from village_agent.outbox import BATCH_BYTES
+from village_agent.outbox.outbox import BATCH_BYTES
 from village_wire.events import CONTENT_JSON
 from village_wire.ids import uuid7
 from village_wire.points import CONTENT_DEFLATED, deflate

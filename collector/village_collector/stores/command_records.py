@@ -129,6 +129,8 @@ class CommandRecords:
             ability, area, agent, device, literal(command), devices.c.agent, devices.c.device, literal(True)
         )
         copy = insert(command_results).from_select(["command", "agent", "device", "expected"], places)
+        # Without the option psycopg is not asked for the number.
+        copy = copy.execution_options(preserve_rowcount=True)
 
         def work(connection: Connection) -> int:
             count = connection.execute(copy).rowcount
