@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers import peer
+from tests.peers import absent, peer
 from tests.peers.mosquitto import Mosquitto
 from village_agent.config import load
 from village_collector.config import load_settings
@@ -54,7 +54,7 @@ def test_the_sample_collectors_load(name: str, tmp_path: Path) -> None:
 def test_systemd_accepts_the_units(name: str, tmp_path: Path) -> None:
     program = Path("/usr/bin/systemd-analyze")
     if not program.exists():
-        pytest.skip("systemd-analyze is absent: apt-get install systemd")
+        absent("systemd-analyze is absent: apt-get install systemd")
     unit = tmp_path / f"{name}.service"
     text = (DEPLOY / "systemd" / unit.name).read_text()
     unit.write_text(text.replace(f"/opt/village-edge/.venv/bin/{name}", "/bin/true"))

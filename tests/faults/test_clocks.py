@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.clocks import FakeClock, build_library
+from tests.peers import absent
 
 _TELL = "import sys, time\nfor _ in sys.stdin: print(time.time(), time.monotonic(), flush=True)"
 
@@ -19,7 +20,7 @@ _TELL = "import sys, time\nfor _ in sys.stdin: print(time.time(), time.monotonic
 async def test_a_running_program_sees_its_clock_jump_and_its_monotonic_clock_go_on(tmp_path: Path) -> None:
     library = await asyncio.to_thread(build_library, tmp_path)
     if library is None:
-        pytest.skip("there is no C compiler")
+        absent("there is no C compiler")
     clock = FakeClock(tmp_path / "clock", library)
     environment = {**os.environ, **clock.environment}
     program = await asyncio.create_subprocess_exec(

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -37,9 +38,13 @@ def peer(name: str) -> Path:
     if folder and (Path(folder) / name).is_file():
         return Path(folder) / name
     found = shutil.which(name)
-    if found:
-        return Path(found)
-    message = f"{name} is absent: {HOW_TO_GET[name]}"
+    if not found:
+        absent(f"{name} is absent: {HOW_TO_GET[name]}")
+    return Path(found)
+
+
+def absent(message: str) -> NoReturn:
+    """Skip the test for want of a server or, where `VILLAGE_PEERS_REQUIRED` is set (CI), fail it."""
     if os.environ.get("VILLAGE_PEERS_REQUIRED"):
         pytest.fail(message)
     pytest.skip(message)

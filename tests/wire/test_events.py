@@ -68,5 +68,7 @@ def test_uuid7(unix_ms: int, random: bytes) -> None:
 
 
 def test_a_status_without_the_number_of_its_connection_is_read() -> None:
-    payload = b'{"online":true,"session":"0123456789abcdef0123456789abcdef","version":"0.1.0","since":"2026-11-24T01:02:03Z"}'
+    payload = (
+        b'{"online":true,"session":"0123456789abcdef0123456789abcdef","version":"0.1.0","since":"2026-11-24T01:02:03Z"}'
+    )
     assert decode_message(AgentStatus, payload).connection is None

@@ -18,7 +18,7 @@ from pymodbus.constants import ExcCodes
 from tests.agent.kit import AREA, until
 from tests.faults.clocks import FakeClock, build_library
 from tests.faults.stored import COUNTER, StoreCopy, StoredEvent, read_control, read_sqlite_samples
-from tests.peers import free_port, peer
+from tests.peers import absent, free_port, peer
 from tests.peers.mosquitto import Mosquitto
 from village_demo.programs import Program
 from village_demo.site import write_toml
@@ -199,10 +199,10 @@ def fake_clock(folder: Path, name: str) -> FakeClock | FakedTime:
         program = peer("faketime")
         for place in sorted((program.parents[1] / "lib").glob("**/faketime/libfaketime.so.1")):
             return FakedTime(folder / "clock", place)
-        pytest.skip("libfaketime is absent: apt-get install faketime")
+        absent("libfaketime is absent: apt-get install faketime")
     library = build_library(folder)
     if library is None:
-        pytest.skip("a C compiler is absent: apt-get install gcc libc6-dev")
+        absent("a C compiler is absent: apt-get install gcc libc6-dev")
     return FakeClock(folder / "clock", library)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.drivers.reports import Recorder, running
 from tests.drivers.rtsp.cameras import ends_with, make_driver
-from tests.peers import free_port, peer
+from tests.peers import absent, free_port, peer
 
 
 @asynccontextmanager
@@ -105,7 +105,7 @@ async def test_gstreamer_is_measured_and_photographed() -> None:
         async with asyncio.timeout(10):
             port = (await server.stdout.readline()).decode().strip()
         if not port:
-            pytest.skip("GStreamer's RTSP server is absent: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0")
+            absent("GStreamer's RTSP server is absent: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0")
         driver, report = make_driver(f"rtsp://127.0.0.1:{port}/yard", password="s3cret"), Recorder()
         async with running(driver, report):
             await report.until(lambda seen: bool(seen.states), 20)

@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.drivers.processes import children
 from tests.drivers.reports import LentServices, Recorder, running
 from tests.drivers.sound.conftest import Pulse, make_tone, rms
-from tests.peers import peer
+from tests.peers import absent, peer
 from village_drivers.kit import NotConnected, Refused
 from village_drivers.sound.driver import Sound, SoundConfig
 
@@ -37,7 +37,7 @@ def output(request: pytest.FixtureRequest) -> str:
     if text.startswith("alsa"):
         peer("aplay")
         if not Path("/usr/share/alsa/alsa.conf.d/50-pulseaudio.conf").exists():
-            pytest.skip("ALSA's PulseAudio plug-in is absent: apt-get install libasound2-plugins")
+            absent("ALSA's PulseAudio plug-in is absent: apt-get install libasound2-plugins")
     return text
 
 
