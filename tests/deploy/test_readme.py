@@ -21,6 +21,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 ELSEWHERE = {
     "deploy/demo": "tests/deploy/test_demo.py",
     "deploy/test": "runs this test",
+    "deploy/bench": "tests/bench/test_*.py",
+    "deploy/faults": "tests/faults/test_faults_quick.py",
     "sudo ": "changes the system; test_samples.py tries units and samples, the demo the installation",
 }
 #: Commands whose exit code tells of the village, not of success: `health` in a village that is being started.
