@@ -198,14 +198,16 @@ class PacketSocket:
         on_message: Callable[[Received], None],
         ack: Callable[[int], object],
         traffic: Traffic | None = None,
+        wrote: Callable[[float], None] = lambda _now: None,
     ) -> None:
-        """`ack` sends the PUBACK of a number; `traffic` counts the bytes."""
+        """`ack` sends the PUBACK of a number; `traffic` counts the bytes; `wrote` is told when something was written, in monotonic time."""
         self._socket = sock
         self._give = on_message
         self._ack = ack
         self._packets = Packets(self._take)
         self._others = b""
         self._traffic = traffic or Traffic()
+        self._wrote = wrote
         self.close = sock.close
         self.fileno = sock.fileno
         self.setblocking = sock.setblocking
@@ -226,7 +228,9 @@ class PacketSocket:
     def send(self, buffer: bytes | bytearray) -> int:
         """Write; return how many bytes the system took."""
         size = self._socket.send(buffer)
-        self._traffic.wrote(size, time.monotonic())
+        now = time.monotonic()
+        self._traffic.wrote(size, now)
+        self._wrote(now)
         return size
 
     def pending(self) -> int:

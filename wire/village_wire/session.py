@@ -180,7 +180,11 @@ class _Client(aiomqtt.Client):
         self._client._packet_queue(MessageType.PINGREQ, packets, 0, 0)  # noqa: SLF001
 
     def _on_socket_open(self, client: Client, userdata: Any, sock: Any) -> None:
-        reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1), self._traffic)
+        def wrote(now: float) -> None:
+            # paho 2.2 notes this only for half-written packets, and would probe a link that was used a moment ago.
+            client._last_msg_out = now  # noqa: SLF001
+
+        reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1), self._traffic, wrote)
         # paho has no setter; it hands the socket to this callback before it first uses it.
         client._sock = reader  # noqa: SLF001
         super()._on_socket_open(client, userdata, reader)
