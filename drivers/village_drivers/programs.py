@@ -111,6 +111,9 @@ class Child:
                 await self._listener
         except TimeoutError:
             self._listener.cancel()
+        finally:
+            # asyncio closes it only at the end of all pipes, for which a cancelled caller does not wait.
+            self.process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
 
     async def _listen(self) -> None:
         stream = _present(self.process.stderr)
