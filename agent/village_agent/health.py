@@ -24,6 +24,8 @@ from village_wire.traffic import Traffic
 INTERVAL_SECONDS = 300.0
 #: What monthly traffic is told for: 30 days.
 MONTH_SECONDS = 30 * 86_400
+#: A start costs more than the hours that follow, and says nothing of a month.
+SETTLING_SECONDS = 600.0
 #: The first report comes when connecting and first polls are over.
 FIRST_SECONDS = 5.0
 #: The supervisor beats every second; one that is silent for so long hangs.
@@ -35,13 +37,19 @@ LOSS_AGAIN_SECONDS = 600.0
 
 async def report_self(hub: Hub, outbox: Outbox, supervisor: Supervisor, traffic: Traffic) -> None:
     """Put a reading of kind `agent` into the outbox every five minutes, until cancelled."""
-    rate, counted = Rate(time.monotonic()), traffic.total
+    begun, counted = time.monotonic(), 0
+    rate: Rate | None = None
     await asyncio.sleep(FIRST_SECONDS)
     release_code()
     while True:
         release_memory()
         now, total = time.monotonic(), traffic.total
-        rate.add(total - counted, now)
+        month: dict[str, float] = {}
+        if rate is not None:
+            rate.add(total - counted, now)
+            month["month_mb"] = round(rate.per_second(now) * MONTH_SECONDS / 1e6, 1)
+        elif now - begun >= SETTLING_SECONDS:
+            rate = Rate(now)
         counted = total
         fields = {
             "memory_bytes": resident_bytes(),
@@ -54,7 +62,7 @@ async def report_self(hub: Hub, outbox: Outbox, supervisor: Supervisor, traffic:
             "restarts": supervisor.restarts,
             "sent_bytes": traffic.sent,
             "received_bytes": traffic.received,
-            "month_mb": round(rate.per_second(now) * MONTH_SECONDS / 1e6, 1),
+            **month,
         }
         hub.reading("agent", AGENT_DEVICE, fields)
         await asyncio.sleep(INTERVAL_SECONDS)

@@ -59,9 +59,30 @@ async def test_the_agent_reports_on_itself(tmp_path: Path, monkeypatch: pytest.M
             "lost_events=0i",
             "restarts=0i",
             "sent_bytes=0i",
-            "month_mb=0.0",
         ):
             assert field in line
+        assert "month_mb" not in line
+
+
+async def test_a_month_is_told_once_the_start_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "FIRST_SECONDS", 0)
+    monkeypatch.setattr(health, "INTERVAL_SECONDS", 0.3)
+    monkeypatch.setattr(health, "SETTLING_SECONDS", 0)
+    traffic = Traffic()
+    traffic.wrote(1_000_000, 0.0)
+    async with site(tmp_path) as parts:
+        await until(lambda: parts.outbox.bytes > 0)
+        async with running(report_self(parts.hub, parts.outbox, Supervisor(parts.roster, parts.hub), traffic)):
+            await until(lambda: parts.outbox.waiting == 1)
+            traffic.wrote(1000, 0.0)
+            lines: list[bytes] = []
+            async with asyncio.timeout(10):
+                while len(lines) < 2:
+                    batch = await parts.outbox.next_batch(Lane.TELEMETRY)
+                    lines += b"\n".join(batch.contents).split(b"\n") if batch is not None else []
+                    await asyncio.sleep(0.01)
+        # 1,052 bytes in what counts as a minute.
+        assert [b"month_mb=45.4" in line for line in lines[:2]] == [False, True]
 
 
 async def test_the_ledger_is_told_when_it_grows_and_not_too_often(

@@ -94,6 +94,9 @@ ROWS: Mapping[str, Row] = {
         "traffic",
         "run",
         "Bytes on the wire of that agent, idle at default settings, scaled to a month",
-        (Target("month.ip_mb", 10, "MB a month, IP and TCP headers included"),),
+        (
+            Target("month.ip_mb", 10, "MB a month, IP and TCP headers included"),
+            Target("month.ip_tls_mb", 10, "MB a month, TLS included too"),
+        ),
     ),
 }
