@@ -44,8 +44,8 @@ GRACE_SECONDS = 5.0
 SESSION_EXPIRY_SECONDS = 3600
 #: Saying goodbye must not delay the stop on a dead link.
 _GOODBYE_SECONDS = 2.0
-#: Part of the outbox's space that undated readings and events may take besides.
-UNDATED_SHARE = 5
+#: Part of the configured space that undated readings and events may fill; as much again is left for their database's log.
+UNDATED_SHARE = 10
 #: Devices of one driver often appear one after the other; one inventory tells them all.
 _INVENTORY_SECONDS = 1.0
 #: Two boxes with the same id drive each other out; neither must answer that without a pause.
@@ -96,7 +96,7 @@ class Agent:
         outbox = settings.outbox
         self._outbox = Outbox(
             settings.state_dir / "outbox.db",
-            outbox.max_bytes,
+            outbox.max_bytes - 2 * (outbox.max_bytes // UNDATED_SHARE),
             self._disk,
             outbox.write_seconds,
             self._timekeeper.now_ns,
