@@ -16,7 +16,7 @@ from village_agent.clock.system import boot_id
 from village_agent.clock.timekeeper import Timekeeper
 from village_agent.commands.runtime import CommandRuntime, Identity
 from village_agent.config import Settings
-from village_agent.disk import DiskThread
+from village_agent.disk import KEPT_BYTES, DiskThread
 from village_agent.door.runtime import DoorRuntime
 from village_agent.health import feed_watchdog, report_disk, report_losses, report_self
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
@@ -96,7 +96,7 @@ class Agent:
         outbox = settings.outbox
         self._outbox = Outbox(
             settings.state_dir / "outbox.db",
-            outbox.max_bytes - 2 * (outbox.max_bytes // UNDATED_SHARE),
+            outbox.max_bytes - 2 * (outbox.max_bytes // UNDATED_SHARE) - 3 * KEPT_BYTES,
             self._disk,
             outbox.write_seconds,
             self._timekeeper.now_ns,

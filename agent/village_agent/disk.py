@@ -18,6 +18,10 @@ _T = TypeVar("_T")
 _PROBE_BYTES = 64 * 1024
 
 
+#: What is kept of each file of a damaged database, for whoever looks into it: the room belongs to what comes next.
+KEPT_BYTES = 64 * 1024
+
+
 class DiskThread:
     """Runs functions one after the other in a thread of its own."""
 
@@ -53,12 +57,19 @@ def open_database(path: Path, schema: str, pragmas: Sequence[str] = ()) -> tuple
 
 
 def put_aside(path: Path) -> None:
-    """Rename a damaged database to `<name>.damaged`, in place of an earlier one; raises `sqlite3.OperationalError`."""
+    """Rename a damaged database to `<name>.damaged`, in place of an earlier one, and keep `KEPT_BYTES` of each of its files.
+
+    Raises:
+        sqlite3.OperationalError: the disk refuses.
+    """
     try:
         for suffix in ("", "-wal", "-shm"):
             part = path.with_name(path.name + suffix)
             if part.exists():
-                part.replace(path.with_name(f"{path.name}.damaged{suffix}"))
+                copy = path.with_name(f"{path.name}.damaged{suffix}")
+                part.replace(copy)
+                if copy.stat().st_size > KEPT_BYTES:
+                    os.truncate(copy, KEPT_BYTES)
     except OSError as error:
         raise sqlite3.OperationalError(f"a damaged file can't be put aside: {error.strerror}") from None
 

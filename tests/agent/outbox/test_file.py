@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from village_agent.disk import KEPT_BYTES
 from village_agent.outbox.file import FRESH_EVENTS, Item, ItemClass, Lane, OutboxFile
 from village_agent.outbox.items import chunks
 from village_agent.outbox.ledger import MAX_REASONS, OTHER
@@ -297,6 +298,12 @@ def test_reasons_from_outside_do_not_fill_the_ledger(tmp_path: Path) -> None:
     file.record_loss(ItemClass.EVENT, "a clock that ran wild", 1, -5, 2**63 - 1)
     assert file.lost == sum(loss.count for loss in file.losses()) == 4 * MAX_REASONS + 1
     file.close()
+
+
+def test_little_is_kept_of_a_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"damaged by the power cut" * 100_000)
+    OutboxFile(tmp_path / "outbox.db", 10_000_000).close()
+    assert (tmp_path / "outbox.db.damaged").stat().st_size == KEPT_BYTES
 
 
 def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
