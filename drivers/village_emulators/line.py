@@ -105,12 +105,6 @@ async def _serve(a: Path, b: Path) -> None:
                     link.unlink()
 
 
-def _replace_link(link: Path, target: str | None) -> None:
-    link.unlink(missing_ok=True)
-    if target is not None:
-        link.symlink_to(target)
-
-
 def main() -> None:
     """Join two pseudo-terminals until stopped."""
     parser = argparse.ArgumentParser(

@@ -8,6 +8,8 @@ from typing import Any, Final, Protocol, cast
 
 import osdp_sys  # type: ignore[import-not-found]
 
+from village_drivers.osdp.channel import Channel
+
 _QUIET = 0
 _KEYS = {"*": 0x7F, "#": 0x0D}
 _COLOURS: Mapping[int, str] = {
@@ -54,27 +56,6 @@ class _PeripheralDevice(Protocol):
     def set_command_callback(self, callback: Callable[[Mapping[str, Any]], tuple[int, object]]) -> None: ...
 
 
-class _Channel:
-    """One reader's ear and mouth on the shared line."""
-
-    id = 1
-
-    def __init__(self) -> None:
-        self.incoming = b""
-        self.outgoing = b""
-
-    def read(self, limit: int) -> bytes:
-        data, self.incoming = self.incoming[:limit], self.incoming[limit:]
-        return data
-
-    def write(self, data: bytes) -> int:
-        self.outgoing += data
-        return len(data)
-
-    def flush(self) -> None:
-        self.incoming = b""
-
-
 class EmulatedReader:
     """One reader. `told` gets what the panel tells it; the methods are what people do at the door."""
 
@@ -89,7 +70,7 @@ class EmulatedReader:
         self._tamper = self._power_fault = False
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._secure: bool | None = None
-        self.channel = _Channel()
+        self.channel = Channel()
         self._device: _PeripheralDevice | None = None
         self.online()
 

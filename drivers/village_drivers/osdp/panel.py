@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol, cast
 
 import osdp_sys  # type: ignore[import-not-found]
 
+from village_drivers.osdp.channel import Channel
 from village_drivers.osdp.commands import Command
 from village_drivers.osdp.frames import Frame
 
@@ -89,27 +90,6 @@ class Identity:
         return f"{parts} (vendor {self.vendor:06x}, model {self.model}.{self.version}, serial {self.serial:08x})"
 
 
-class _Channel:
-    """Where libosdp leaves its frame and finds the answer. Its callbacks must not raise: libosdp would carry the error elsewhere."""
-
-    id = 1
-
-    def __init__(self) -> None:
-        self.outgoing = b""
-        self.incoming = b""
-
-    def read(self, limit: int) -> bytes:
-        data, self.incoming = self.incoming[:limit], self.incoming[limit:]
-        return data
-
-    def write(self, data: bytes) -> int:
-        self.outgoing += data
-        return len(data)
-
-    def flush(self) -> None:
-        self.incoming = b""
-
-
 class Panel:
     """The session with one reader. Not tied to a line: `transmit` gives the next frame, `receive` takes its answer."""
 
@@ -121,7 +101,7 @@ class Panel:
             "scbk": key,
         }
         # One for all control panels that follow each other: libosdp never releases it.
-        self._channel = _Channel()
+        self._channel = Channel()
         self._events: list[PanelEvent] = []
         self._waiting: deque[Callable[[Outcome], None]] = deque()
         self._expecting = False
