@@ -78,7 +78,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         InvalidSettings, BrokerFailed, ListenFailed, DataDirProblem, StoreUnavailable: it can't start.
     """
     folder = settings.collector.data_dir
-    key = await asyncio.to_thread(load_command_key, folder, settings.collector.command_key_file)
+    key = await asyncio.to_thread(load_command_key, folder, settings.collector.keys_dir)
     client_id = await asyncio.to_thread(load_collector_id, folder)
     control = await asyncio.to_thread(control_store, settings)
     telemetry = await asyncio.to_thread(telemetry_store, settings)

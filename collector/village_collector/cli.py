@@ -151,7 +151,7 @@ def command_key(config: ConfigOption = None, data_dir: DataDirOption = None) -> 
     folder = settings.collector.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        typer.echo(encode_public_key(load_command_key(folder, settings.collector.command_key_file).public_key()))
+        typer.echo(encode_public_key(load_command_key(folder, settings.collector.keys_dir).public_key()))
     except (OSError, DataDirProblem) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

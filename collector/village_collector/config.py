@@ -35,12 +35,17 @@ class CollectorSection(_Section):
         description="Folder of the collector's data and keys. 采集端数据和密钥所在的文件夹。",
         examples=["/var/lib/village-collector"],
     )
-    command_key_file: Path | None = Field(
+    keys_dir: Path | None = Field(
         None,
-        description="Private key that signs commands, the same for several collectors: a copy of the first one's data_dir/command_key;"
-        " by default data_dir has its own. 签署命令的私钥；多个采集端须使用同一个（复制第一个采集端的 data_dir/command_key），默认用 data_dir 中自己的。",
-        examples=["/etc/village-edge/command-key"],
+        description="Folder of the keys (command_key, ca.key and what belongs to them), by default data_dir. Several collectors each have a copy"
+        " of the first one's. 密钥文件夹（command_key、ca.key 等），默认同 data_dir；多个采集端各持第一个采集端密钥的副本。",
+        examples=["/etc/village-edge/keys"],
     )
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the keys are."""
+        return self.keys_dir or self.data_dir
 
 
 class BrokerSection(_Section):
@@ -75,10 +80,29 @@ class BrokerSection(_Section):
         examples=["/etc/village/collector.key"],
     )
 
+    public_url: str = Field(
+        "",
+        description="Address of the broker for agents, if it is not url. 代理使用的服务器地址（与 url 不同时填写）。",
+        examples=["mqtts://collector.example.cn"],
+    )
+    files_dir: Path | None = Field(
+        None,
+        description="Folder in which the broker finds who may connect: access rules and revoked certificates, kept up to date"
+        " (`village-collector mosquitto setup`). 供消息服务器读取的访问规则和吊销列表所在文件夹，由采集端持续更新。",
+        examples=["/var/lib/village-collector/mosquitto"],
+    )
+
     @field_validator("url")
     @classmethod
     def _is_a_broker(cls, url: str) -> str:
         if url != EMBEDDED:
+            BrokerAddress(url).check()
+        return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_public_broker(cls, url: str) -> str:
+        if url:
             BrokerAddress(url).check()
         return url
 
@@ -180,30 +204,56 @@ class ApiSection(_Section):
 
     host: str = Field(
         "127.0.0.1",
-        description="Loopback address that the HTTP API listens on. HTTP 接口监听的回环地址。",
-        examples=["127.0.0.1", "::1"],
+        description="Address that the HTTP API listens on; 0.0.0.0 for all. HTTP 接口监听的地址；0.0.0.0 表示全部。",
+        examples=["127.0.0.1", "0.0.0.0"],  # noqa: S104 - an example, not a default
     )
     port: Port = Field(
         8480, description="Port of the HTTP API; 0 takes a free one. HTTP 接口端口；0 表示自动选择。", examples=[8480]
     )
     public_url: str = Field(
         "",
-        description="How agents reach the API for uploads, if not by host and port. 代理上传图片时使用的接口地址（默认由 host 和 port 组成）。",
-        examples=["https://collector.example.cn"],
+        description="How people and agents reach the API, if not by host and port. 用户和代理访问接口的地址（默认由 host 和 port 组成）。",
+        examples=["https://collector.example.cn:8480"],
+    )
+    names: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")], ...] = Field(
+        (),
+        description="Further names and addresses of this machine, for the certificate and for requests. 本机的其他域名和地址，用于证书和请求校验。",
+        examples=[["collector.example.cn", "10.0.0.5"]],
+    )
+    tls: bool = Field(
+        True,
+        description="Serve HTTPS. Without it only programs on this machine, such as a proxy, reach the API. 使用 HTTPS；关闭后仅本机程序（如代理）可访问。",
+        examples=[True],
+    )
+    certificate_file: Path | None = Field(
+        None,
+        description="Certificate chain of the API (PEM); by default the collector issues its own. 接口证书链 (PEM)；默认由采集端自行签发。",
+        examples=["/etc/village-edge/api.pem"],
+    )
+    key_file: Path | None = Field(
+        None,
+        description="Private key of that certificate (PEM). 该证书的私钥 (PEM)。",
+        examples=["/etc/village-edge/api.key"],
     )
 
     @field_validator("host")
     @classmethod
-    def _loopback(cls, host: str) -> str:
+    def _address(cls, host: str) -> str:
         try:
-            if ipaddress.ip_address(host).is_loopback:
-                return host
+            ipaddress.ip_address(host)
         except ValueError:
-            pass
-        raise ValueError(
-            "the API listens on this machine's loopback only (127.0.0.1 or ::1), because it asks nobody for a password;"
-            " reach it from elsewhere through an SSH tunnel or a proxy that authenticates"
-        )
+            raise ValueError("an IP address of this machine, as 127.0.0.1, or 0.0.0.0 for all") from None
+        return host
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if not self.tls and not ipaddress.ip_address(self.host).is_loopback:
+            raise ValueError("without tls passwords would be readable on the way: host must then be 127.0.0.1 or ::1")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together")
+        if self.certificate_file is not None and not self.tls:
+            raise ValueError("certificate_file needs tls = true")
+        return self
 
     @field_validator("public_url")
     @classmethod
@@ -240,6 +290,7 @@ def load_settings(path: Path | None, data_dir: Path | None = None) -> Settings:
             "broker": _placed(settings.broker, folder),
             "telemetry": _placed(settings.telemetry, folder),
             "control": _placed(settings.control, folder),
+            "api": _placed(settings.api, folder),
         }
     )
 

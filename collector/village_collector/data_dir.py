@@ -57,15 +57,15 @@ def locked(folder: Path) -> Iterator[None]:
 def load_command_key(folder: Path, shared: Path | None = None) -> Ed25519PrivateKey:
     """Return the key that signs commands; at the first call it is made. `command_key.pub` is written anew each time.
 
-    `shared` is the file of a key that several collectors have; it is never made, because agents know one key only.
+    `shared` is the folder of the keys that several collectors have; none is ever made there, because agents know one key only.
 
     Raises:
         DataDirProblem: the file can't be read or written, is no such key, or others may read it.
     """
-    path = folder / _KEY if shared is None else shared
+    path = (shared or folder) / _KEY
     try:
         if shared is not None and not path.exists():
-            raise DataDirProblem(f"there is no {path}; copy {_KEY} from the data_dir of the first collector there")
+            raise DataDirProblem(f"there is no {path}; copy {_KEY} from the first collector there")
         if not path.exists():
             content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             # Two first starts at once must agree on one key.

@@ -50,8 +50,9 @@ def test_paths_count_from_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('\n[api]\nhost = "0.0.0.0"\n', "line 3: api.host: the API listens on this machine's loopback only"),
-        ('[api]\nhost = "example.cn"\n', "line 2: api.host: the API listens"),
+        ('\n[api]\nhost = "localhost"\n', "line 3: api.host: an IP address of this machine"),
+        ('[api]\nhost = "0.0.0.0"\ntls = false\n', "line 1: api: without tls passwords would be readable on the way"),
+        ('[api]\nhost = "example.cn"\n', "line 2: api.host: an IP address"),
         ("[api]\nport = 70000\n", "line 2: api.port: "),
         ('[broker]\nurl = "http://x"\n', "line 2: broker.url: a broker's URL starts with mqtt:// or mqtts://"),
         ('[broker]\nurl = "mqtt://u:secret@x"\n', "line 2: broker.url: user name and password have keys of their own"),
@@ -94,17 +95,18 @@ def test_several_collectors_have_one_command_key(tmp_path: Path) -> None:
     first, second = tmp_path / "1", tmp_path / "2"
     for folder in (first, second):
         folder.mkdir()
-    path = _write(tmp_path, '[collector]\ncommand_key_file = "shared-key"\n')
-    shared = load_settings(path, second).collector.command_key_file
-    assert shared == tmp_path / "shared-key"
-    with pytest.raises(DataDirProblem, match="copy command_key from the data_dir of the first collector"):
+    path = _write(tmp_path, '[collector]\nkeys_dir = "keys"\n')
+    shared = load_settings(path, second).collector.keys_dir
+    assert shared == tmp_path / "keys"
+    shared.mkdir()
+    with pytest.raises(DataDirProblem, match="copy command_key from the first collector"):
         load_command_key(second, shared)
     key = load_command_key(first)
-    shutil.copy(first / "command_key", shared)
+    shutil.copy(first / "command_key", shared / "command_key")
     assert load_command_key(second, shared).private_bytes_raw() == key.private_bytes_raw()
     assert (second / "command_key.pub").read_text() == (first / "command_key.pub").read_text()
     assert not (second / "command_key").exists()
-    shared.chmod(0o644)
+    (shared / "command_key").chmod(0o644)
     with pytest.raises(DataDirProblem, match="others may read"):
         load_command_key(second, shared)
 

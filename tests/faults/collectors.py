@@ -35,10 +35,6 @@ class Stores:
     control_url: str
     key: Ed25519PublicKey
 
-    @property
-    def key_file(self) -> Path:
-        return self.folder / "command_key"
-
     @asynccontextmanager
     async def control(self) -> AsyncIterator[ControlStore]:
         """The control store, to compare with."""
@@ -86,7 +82,7 @@ class CollectorProgram:
             f"""\
 [collector]
 data_dir = "{self.folder}"
-command_key_file = "{stores.key_file}"
+keys_dir = "{stores.folder}"
 [broker]
 url = "{broker}"
 [telemetry]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -153,12 +153,12 @@ def sign_command(command: Command, key: Ed25519PrivateKey) -> bytes:
     return json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def read_command(payload: bytes, key: Ed25519PublicKey) -> Command:
-    """Return a verified command. Target and expiry are the caller's to judge.
+def read_command(payload: bytes, *keys: Ed25519PublicKey) -> Command:
+    """Return a command that one of `keys` signed. Target and expiry are the caller's to judge.
 
     Raises:
         InvalidCommand: too long, not JSON, or it does not fit the model.
-        BadSignature: not signed with `key`.
+        BadSignature: not signed with any of `keys`.
     """
     if len(payload) > MAX_COMMAND_BYTES:
         raise InvalidCommand(f"message of {len(payload)} bytes is over the limit of {MAX_COMMAND_BYTES}")
@@ -170,14 +170,23 @@ def read_command(payload: bytes, key: Ed25519PublicKey) -> Command:
         signed = canonical(message)
     except (ValueError, RecursionError, binascii.Error):
         raise InvalidCommand("not a signed JSON object") from None
-    try:
-        key.verify(signature, signed)
-    except InvalidSignature:
-        raise BadSignature("not signed with the collector's command key") from None
+    if not is_signed(signature, signed, keys):
+        raise BadSignature("not signed with the collector's command key")
     try:
         return _COMMAND.validate_python(message)
     except ValidationError as error:
         raise InvalidCommand(first_problem(error)) from None
+
+
+def is_signed(signature: bytes, signed: bytes, keys: Iterable[Ed25519PublicKey]) -> bool:
+    """Tell whether one of `keys` made the signature."""
+    for key in keys:
+        try:
+            key.verify(signature, signed)
+        except InvalidSignature:
+            continue
+        return True
+    return False
 
 
 def encode_public_key(key: Ed25519PublicKey) -> str:

@@ -10,12 +10,11 @@ import binascii
 import json
 from typing import Annotated
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from village_wire.clocks import Instant
-from village_wire.commands import canonical
+from village_wire.commands import canonical, is_signed
 from village_wire.events import first_problem
 from village_wire.ids import AgentId, HexId
 
@@ -39,9 +38,11 @@ class TimeRequest(_Model):
     """An agent asks for the time. The nonce is new for each request.
 
     `session` and `unsure_seconds` are there while the agent does not know the time, and say for how long it has been connected so.
+    `keys` is the number of the newest document of command keys that it knows: a newer one is sent before the answer.
     """
 
     nonce: HexId
+    keys: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     session: HexId | None = None
     unsure_seconds: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
@@ -75,11 +76,11 @@ def sign_time_answer(answer: TimeAnswer, key: Ed25519PrivateKey) -> bytes:
     return json.dumps(message, sort_keys=True, separators=(",", ":")).encode()
 
 
-def read_time_answer(payload: bytes, agent: str, key: Ed25519PublicKey) -> TimeAnswer:
+def read_time_answer(payload: bytes, agent: str, *keys: Ed25519PublicKey) -> TimeAnswer:
     """Return a verified answer. Whether its nonce is ours, and whether it came in time, is the caller's to judge.
 
     Raises:
-        InvalidTime: not an answer, not signed with `key`, or meant for another agent.
+        InvalidTime: not an answer, not signed with any of `keys`, or meant for another agent.
     """
     _check_length(payload)
     try:
@@ -87,10 +88,9 @@ def read_time_answer(payload: bytes, agent: str, key: Ed25519PublicKey) -> TimeA
         if not isinstance(message, dict):
             raise InvalidTime("not a JSON object")
         signature = base64.b64decode(str(message.get("signature", "")), validate=True)
-        key.verify(signature, canonical(message, _DOMAIN))
+        if not is_signed(signature, canonical(message, _DOMAIN), keys):
+            raise InvalidTime("not signed with the collector's command key")
         answer = TimeAnswer.model_validate(message)
-    except InvalidSignature:
-        raise InvalidTime("not signed with the collector's command key") from None
     except ValidationError as error:
         raise InvalidTime(first_problem(error)) from None
     except InvalidTime:

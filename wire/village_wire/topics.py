@@ -14,7 +14,7 @@ PREFIX = "village/1"
 #: the first filter of a group for all and delivers nothing of the others.
 COLLECTORS = "collectors"
 
-AgentChannel = Literal["status", "inventory", "telemetry", "event", "time", "ack", "command", "clock"]
+AgentChannel = Literal["status", "inventory", "telemetry", "event", "time", "ack", "command", "clock", "keys"]
 AGENT_CHANNELS: tuple[AgentChannel, ...] = (
     "status",
     "inventory",
@@ -24,6 +24,7 @@ AGENT_CHANNELS: tuple[AgentChannel, ...] = (
     "ack",
     "command",
     "clock",
+    "keys",
 )
 _AGENT = re.compile(AGENT_PATTERN)
 
@@ -70,8 +71,8 @@ def parse_topic(text: str) -> AgentTopic | AreaCommandTopic:
 
 
 def agent_subscriptions(agent: str, area: str) -> list[str]:
-    """Topics that an agent listens to: its own commands, acks, time and status, and the commands of its area and of all above it."""
-    channels: tuple[AgentChannel, ...] = ("command", "ack", "clock", "status")
+    """Topics that an agent listens to: its own commands, acks, time, command keys and status, and the commands of its area and of all above it."""
+    channels: tuple[AgentChannel, ...] = ("command", "ack", "clock", "keys", "status")
     own = [str(AgentTopic(agent, channel)) for channel in channels]
     return own + [str(AreaCommandTopic(code)) for code in chain(area)]
 

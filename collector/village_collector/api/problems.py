@@ -51,6 +51,18 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "This is a fault of the program: send the collector's log to its makers.",
         "这是程序故障：请将采集端日志发送给开发者。",
     ),
+    "login": (
+        "Log in with `village login`, or give a valid token in VILLAGE_TOKEN.",
+        "请用 village login 登录，或在 VILLAGE_TOKEN 中提供有效令牌。",
+    ),
+    "right": (
+        "Ask an administrator for a role that has this right: `village person grant`.",
+        "请联系管理员授予具有该权限的角色：village person grant。",
+    ),
+    "enrolment": (
+        "Ask for a new token: `village agent add` prints one that works once.",
+        "请重新申请令牌：village agent add 会打印一次性令牌。",
+    ),
     "events_gone": ("Start again without `after`.", "请去掉 after 参数重新开始。"),
 }
 

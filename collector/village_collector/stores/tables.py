@@ -224,3 +224,104 @@ dead_letters = Table(
     Column("content", LargeBinary, nullable=False),
     sqlite_autoincrement=True,
 )
+
+#: People. `password` is an argon2 hash, None until one is set; `totp` the base32 secret of a second factor, `totp_step` the last step used.
+persons = Table(
+    "persons",
+    metadata,
+    Column("person", Text, primary_key=True),
+    Column("created", Time, nullable=False),
+    Column("password", Text),
+    Column("totp", Text),
+    Column("totp_step", BigInteger),
+    Column("disabled", Boolean, nullable=False, default=False),
+)
+
+#: Roles within areas; `area` "" is everywhere.
+grants = Table(
+    "grants",
+    metadata,
+    Column("person", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("area", Text, primary_key=True),
+)
+
+#: What people show to be known: sessions of a login, and tokens for programs. `digest` is the SHA-256 of the secret; `grants`
+#: (`{"grants": [[role, area], …]}`) narrows what the person may do.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("person", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("label", Words, nullable=False, default=""),
+    Column("grants", JsonObject),
+    Column("created", Time, nullable=False),
+    Column("expires", Time, nullable=False),
+    Column("last_used", Time),
+)
+Index("tokens_by_person", tokens.c.person)
+
+#: Agents that may connect with a certificate. `revoked` is when the box was declared lost.
+identities = Table(
+    "identities",
+    metadata,
+    Column("agent", Text, primary_key=True),
+    Column("area", Text, nullable=False),
+    Column("added", Time, nullable=False),
+    Column("revoked", Time),
+)
+
+#: One-time tokens of enrolment, by the SHA-256 of the secret. `key` is the SHA-256 of the public key that used it: the same box may
+#: ask again when the answer got lost.
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("agent", Text, nullable=False),
+    Column("area", Text, nullable=False),
+    Column("created", Time, nullable=False),
+    Column("expires", Time, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("used", Time),
+    Column("key", Text),
+)
+
+#: Every certificate that was issued, by its serial number in hexadecimal. `subject` is the name that a broker sees.
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("serial", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("pem", Text, nullable=False),
+    Column("issued", Time, nullable=False),
+    Column("expires", Time, nullable=False),
+    Column("revoked", Time),
+)
+Index("certificates_by_subject", certificates.c.subject)
+
+#: The audit log: `entry` are the exact bytes (canonical JSON) under `hash`; the other columns are for searching and prove nothing.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Time, nullable=False),
+    Column("actor", Words, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("area", Text, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+Index("audit_by_time", audit_entries.c.time)
+
+#: Signatures over the hash of an entry, and so over all before it.
+audit_seals = Table(
+    "audit_seals",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Time, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+)
