@@ -10,9 +10,11 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 
 from village_collector.links import Known, judge
 from village_collector.ports import DeadLetter, ReceivedEvents
+from village_collector.stores.audit_records import AuditRecords
 from village_collector.stores.command_records import CommandRecords
 from village_collector.stores.control_reads import ControlReads
 from village_collector.stores.database import Database
+from village_collector.stores.identity_records import IdentityRecords
 from village_collector.stores.ledger_records import merge_ledger
 from village_collector.stores.link_records import note_connection, note_link_loss, read_link
 from village_collector.stores.merging import chunks, merge_results, merge_states
@@ -30,7 +32,7 @@ _STATES_KEPT = timedelta(hours=1)
 _PURGED_AT_ONCE = 2000
 
 
-class ControlStore(ControlReads, CommandRecords):
+class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords):
     """Implements `village_collector.ports.ControlSink`. Every method blocks on the disk: call it in a thread.
 
     All methods raise `StoreUnavailable`, and then nothing of the call was stored.

@@ -225,13 +225,15 @@ dead_letters = Table(
     sqlite_autoincrement=True,
 )
 
-#: People. `password` is an argon2 hash, None until one is set; `totp` the base32 secret of a second factor, `totp_step` the last step used.
+#: People. `password` is an argon2 hash, None until one is set; `password_until` is the end of an initial password, None for one that its
+#: person chose; `totp` is the base32 secret of a second factor, `totp_step` the last step used.
 persons = Table(
     "persons",
     metadata,
     Column("person", Text, primary_key=True),
     Column("created", Time, nullable=False),
     Column("password", Text),
+    Column("password_until", Time),
     Column("totp", Text),
     Column("totp_step", BigInteger),
     Column("disabled", Boolean, nullable=False, default=False),
@@ -301,6 +303,12 @@ certificates = Table(
     Column("revoked", Time),
 )
 Index("certificates_by_subject", certificates.c.subject)
+Index("certificates_by_expiry", certificates.c.expires)
+
+#: `trust`: grows with every change of who may connect, so that other collectors on the same database notice it.
+counters = Table(
+    "counters", metadata, Column("name", Text, primary_key=True), Column("value", BigInteger, nullable=False)
+)
 
 #: The audit log: `entry` are the exact bytes (canonical JSON) under `hash`; the other columns are for searching and prove nothing.
 audit_entries = Table(
@@ -310,11 +318,14 @@ audit_entries = Table(
     Column("time", Time, nullable=False),
     Column("actor", Words, nullable=False),
     Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
     Column("area", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
     Column("entry", Text, nullable=False),
     Column("hash", Text, nullable=False),
 )
 Index("audit_by_time", audit_entries.c.time)
+Index("audit_by_actor", audit_entries.c.actor)
 
 #: Signatures over the hash of an entry, and so over all before it.
 audit_seals = Table(
