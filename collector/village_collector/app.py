@@ -116,12 +116,12 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             telemetry,
             commands,
             problems,
-            settings.api.public_url or url_of(listener),
+            settings.api.public_url or url_of(listener, tls=False),
             doubt=link.doubt,
             buffers=Buffers(telemetry),
         )
         server = ApiServer(create_app(deps), listener)
-        addresses = {"broker": address.url, "api": url_of(listener)}
+        addresses = {"broker": address.url, "api": url_of(listener, tls=False)}
         await asyncio.to_thread(write_addresses, folder, addresses)
         stack.push_async_callback(asyncio.to_thread, remove_addresses, folder)
         notifier = Notifier()

@@ -33,8 +33,9 @@ def run(settings: Settings, log_level: str) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
-    for chatty in ("uvicorn", "village_wire.session.mqtt"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("village_wire.session.mqtt").setLevel(logging.WARNING)
+    # Its warnings are about what strangers send, a line for each.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     try:
         with locked(settings.collector.data_dir):
             asyncio.run(_until_signal(settings))
