@@ -13,12 +13,19 @@ from pathlib import Path
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
 from village_collector.arrivals import watch_arrivals
+from village_collector.audit import Audit
 from village_collector.broker import EmbeddedBroker
 from village_collector.broker_link import BrokerLink
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.config import EMBEDDED, Settings, broker_address, read_secret
-from village_collector.data_dir import load_collector_id, load_command_key, remove_addresses, write_addresses
+from village_collector.data_dir import (
+    load_audit_key,
+    load_collector_id,
+    load_command_key,
+    remove_addresses,
+    write_addresses,
+)
 from village_collector.ingest import SUBSCRIPTIONS, Ingest
 from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
 from village_collector.retention import keep_events
@@ -79,6 +86,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
     """
     folder = settings.collector.data_dir
     key = await asyncio.to_thread(load_command_key, folder, settings.collector.keys_dir)
+    audit_key = await asyncio.to_thread(load_audit_key, folder, settings.collector.keys_dir)
     client_id = await asyncio.to_thread(load_collector_id, folder)
     control = await asyncio.to_thread(control_store, settings)
     telemetry = await asyncio.to_thread(telemetry_store, settings)
@@ -86,6 +94,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         listener = stack.enter_context(listen(settings.api.host, settings.api.port))
         await asyncio.to_thread(control.open)
         stack.push_async_callback(asyncio.to_thread, control.close)
+        audit = Audit(control, audit_key, folder / "audit_seal")
+        stack.push_async_callback(audit.finish)
         stack.push_async_callback(telemetry.close)
         broker = await stack.enter_async_context(_embedded_broker(settings))
         address = await asyncio.to_thread(
@@ -119,6 +129,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             settings.api.public_url or url_of(listener, tls=False),
             doubt=link.doubt,
             buffers=Buffers(telemetry),
+            audit=audit,
         )
         server = ApiServer(create_app(deps), listener)
         addresses = {"broker": address.url, "api": url_of(listener, tls=False)}
@@ -135,6 +146,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 group.create_task(session.run(_connected), name="session"),
                 group.create_task(link.watch(), name="broker link"),
                 group.create_task(clock.run(), name="time"),
+                group.create_task(audit.run(), name="audit seals"),
                 group.create_task(_feed_watchdog(notifier, problems), name="watchdog"),
             ]
             endless.append(

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from village_wire.commands import encode_public_key
 
-_KEY, _PUBLIC_KEY, _ADDRESSES, _LOCK, _NAME = "command_key", "command_key.pub", "addresses.json", "lock", "collector_id"
+_KEY, _PUBLIC_KEY, _AUDIT_KEY = "command_key", "command_key.pub", "audit_key"
+_ADDRESSES, _LOCK, _NAME = "addresses.json", "lock", "collector_id"
 
 
 class DataDirProblem(Exception):
@@ -62,23 +63,38 @@ def load_command_key(folder: Path, shared: Path | None = None) -> Ed25519Private
     Raises:
         DataDirProblem: the file can't be read or written, is no such key, or others may read it.
     """
-    path = (shared or folder) / _KEY
+    key = _signing_key(_KEY, folder, shared, "opens doors: chmod 600 it, or remove it and enrol the agents anew")
+    try:
+        write_atomically(folder / _PUBLIC_KEY, f"{encode_public_key(key.public_key())}\n".encode(), 0o644)
+    except OSError as error:
+        raise DataDirProblem(f"{error.filename or folder / _PUBLIC_KEY}: {error.strerror}") from None
+    return key
+
+
+def load_audit_key(folder: Path, shared: Path | None = None) -> Ed25519PrivateKey:
+    """Return the key that seals the audit log; at the first call it is made, but never in `shared`, as for `load_command_key`.
+
+    Raises:
+        DataDirProblem: the file can't be read or written, is no such key, or others may read it.
+    """
+    return _signing_key(_AUDIT_KEY, folder, shared, "seals the audit log: chmod 600 it")
+
+
+def _signing_key(name: str, folder: Path, shared: Path | None, harm: str) -> Ed25519PrivateKey:
+    path = (shared or folder) / name
     try:
         if shared is not None and not path.exists():
-            raise DataDirProblem(f"there is no {path}; copy {_KEY} from the first collector there")
+            raise DataDirProblem(f"there is no {path}; copy {name} from the first collector there")
         if not path.exists():
             content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             # Two first starts at once must agree on one key.
             with contextlib.suppress(FileExistsError):
                 write_atomically(path, content, 0o600, replace=False)
         if path.stat().st_mode & 0o077:
-            raise DataDirProblem(
-                f"others may read {path}, which opens doors: chmod 600 it, or remove it and enrol the agents anew"
-            )
+            raise DataDirProblem(f"others may read {path}, which {harm}")
         key = load_pem_private_key(path.read_bytes(), None)
         if not isinstance(key, Ed25519PrivateKey):
             raise DataDirProblem(f"{path} is not an Ed25519 key")
-        write_atomically(folder / _PUBLIC_KEY, f"{encode_public_key(key.public_key())}\n".encode(), 0o644)
     except OSError as error:
         raise DataDirProblem(f"{error.filename or path}: {error.strerror}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):

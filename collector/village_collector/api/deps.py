@@ -9,6 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from village_collector.audit import Audit
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.health_model import Doubt
@@ -28,6 +29,7 @@ class Deps:
     `problems` tells what keeps the collector itself from taking data in now: called in any thread, must not block.
     `public_url` is how agents reach the API, such as `http://127.0.0.1:8480`, without a path.
     `doubt` is that of `health.evaluate`: called in any thread, must not block.
+    `audit` records acts and refusals.
     `picture_seconds` is how long a request waits for a picture: a 4G uplink of 1 Mbit/s carries 3 MB in 25 s.
     """
 
@@ -41,6 +43,7 @@ class Deps:
     picture_seconds: float = 25.0
     now: Callable[[], datetime] = _now
     doubt: Callable[[str], Doubt] = lambda _agent: ""
+    audit: Audit = field(kw_only=True)
 
 
 def _deps(request: Request) -> Deps:

@@ -171,13 +171,13 @@ class CommandRecords:
             for result in found
             if result.outcome is not None
         ]
-        return _record(row), expected, results
+        return record_of(row), expected, results
 
     def recent_commands(self, limit: int) -> list[CommandRecord]:
         """The newest commands, newest first."""
         query = select(commands).order_by(commands.c.issued.desc(), commands.c.id.desc()).limit(limit)
         with self._database.read() as connection:
-            return [_record(row) for row in connection.execute(query)]
+            return [record_of(row) for row in connection.execute(query)]
 
     def _purge_commands(self, connection: Connection, before: datetime) -> bool:
         # Answers whether there may be more.
@@ -207,7 +207,8 @@ def _receivers(
 _PROGRESS = (commands.c.expires, commands.c.expected, commands.c.answered, commands.c.final, commands.c.revision)
 
 
-def _record(row: Row[Any]) -> CommandRecord:
+def record_of(row: Row[Any]) -> CommandRecord:
+    """Return a row of the table as a record."""
     return CommandRecord(
         row.id,
         row.issued,

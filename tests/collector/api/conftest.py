@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.collector.kit import T0, MemoryTelemetry, Outbox, add_site, at, batch
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
+from village_collector.audit import Audit
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.ports import Problem
@@ -31,12 +33,14 @@ class Collector:
         self.outbox = Outbox()
         self.problems: list[Problem] = []
         self.commands = CommandService(control, self.outbox.key, self.outbox.publish, now=lambda: self.now)
+        self.audit = Audit(control, Ed25519PrivateKey.generate(), now=lambda: self.now)
         self.deps = Deps(
             control=control,
             telemetry=self.telemetry,
             commands=self.commands,
             problems=lambda: self.problems,
             buffers=Buffers(self.telemetry),
+            audit=self.audit,
             public_url="http://collector.village.example:8480",
             now=lambda: self.now,
         )
