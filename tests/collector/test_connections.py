@@ -44,16 +44,23 @@ async def app(
 
 
 @asynccontextmanager
-async def served(context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[tuple[ApiServer, int]]:
+    """A server of `app` and its port."""
     listener = listen("0.0.0.0", 0)
     server = ApiServer(app, listener, context)  # type: ignore[arg-type]
     running = asyncio.create_task(server.run_here(), name="server")
     await server.serving.wait()
     try:
-        yield listener.getsockname()[1]
+        yield server, listener.getsockname()[1]
     finally:
         server.stop()
         await running
+
+
+@asynccontextmanager
+async def served(context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    async with serving(context) as (_, port):
+        yield port
 
 
 @pytest.fixture(params=["http", "https"])
