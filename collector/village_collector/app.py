@@ -20,13 +20,12 @@ from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.config import EMBEDDED, Settings, broker_address, read_secret
 from village_collector.data_dir import (
-    load_audit_key,
     load_collector_id,
-    load_command_key,
     remove_addresses,
     write_addresses,
 )
 from village_collector.ingest import SUBSCRIPTIONS, Ingest
+from village_collector.people.service import People
 from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
 from village_collector.retention import keep_events
 from village_collector.server import ApiServer, listen, url_of
@@ -34,6 +33,8 @@ from village_collector.stores.control import ControlStore
 from village_collector.stores.sqlite import SqliteStore
 from village_collector.time_service import SUBSCRIPTION as TIME_SUBSCRIPTION
 from village_collector.time_service import TimeService
+from village_collector.trust.command_keys import load_command_key
+from village_collector.trust.key_files import load_audit_key
 from village_wire.session import Received, Session, SessionSettings
 from village_wire.systemd import Notifier
 
@@ -129,6 +130,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             settings.api.public_url or url_of(listener, tls=False),
             doubt=link.doubt,
             buffers=Buffers(telemetry),
+            people=People(control),
             audit=audit,
         )
         server = ApiServer(create_app(deps), listener)

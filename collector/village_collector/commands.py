@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, Self
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from village_collector.stores.command_records import CommandRecord, Progress, Receiver, ResultRecord
 from village_collector.stores.control import ControlStore
+from village_collector.stores.control_reads import Scope
 from village_wire.commands import ABILITIES, Arguments, Command, Target, sign_command
 from village_wire.ids import uuid7
 from village_wire.session import Publication, SessionError
@@ -50,6 +51,17 @@ class CommandProblem(Exception):
 
 class UnknownTarget(CommandProblem):
     """No such agent, device, or agent in the area."""
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Return the error for a target; one that the caller must not know has the same."""
+        if target.area is not None:
+            return cls(f"no agent in area {target.area}")
+        return cls(
+            f"unknown agent {target.agent}"
+            if target.device is None
+            else f"unknown device {target.agent}/{target.device}"
+        )
 
 
 class NoSuchAbility(CommandProblem):
@@ -170,9 +182,9 @@ class CommandService:
         await self._send(order)
         return order.id
 
-    async def report(self, command: UUID) -> CommandReport | None:
-        """Return what is known of a command now; None for an unknown one. Raises `StoreUnavailable`."""
-        found = await asyncio.to_thread(self._control.command, str(command))
+    async def report(self, command: UUID, scope: Scope = None) -> CommandReport | None:
+        """Return what is known of a command now; None for an unknown one, and for one outside the scope. Raises `StoreUnavailable`."""
+        found = await asyncio.to_thread(self._control.command, str(command), scope)
         if found is None:
             return None
         record, expected, answers = found
@@ -181,7 +193,7 @@ class CommandService:
         others = [result for result in answers if (result.agent, result.device) not in places]
         return CommandReport(record, state_of(record.progress, self._now()), expected, results, others)
 
-    async def wait(self, command: UUID, seen: int, seconds: float) -> CommandReport | None:
+    async def wait(self, command: UUID, seen: int, seconds: float, scope: Scope = None) -> CommandReport | None:
         """Return the report as soon as there is news, or after `seconds` (at most `MAX_WAIT`).
 
         News: another number of answers than `seen`, a changed answer, or a final state. Answers of one moment are gathered.
@@ -192,12 +204,15 @@ class CommandService:
         """
         if self._waiters >= MAX_WAITERS:
             raise TooManyWaiters(f"{MAX_WAITERS} requests wait for results already")
+        # One outside the scope is not there at all: not waiting tells no more than an unknown one does.
+        if scope is not None and await self.report(command, scope) is None:
+            return None
         self._waiters += 1
         try:
             await self._wait_for_change(str(command), seen, min(seconds, MAX_WAIT))
         finally:
             self._waiters -= 1
-        return await self.report(command)
+        return await self.report(command, scope)
 
     async def _wait_for_change(self, command: str, seen: int, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -232,7 +247,7 @@ class CommandService:
         else:
             place, known = f"agent {target.agent}", control.has_agent(target.agent or "")
         if not known:
-            raise UnknownTarget(f"no agent in {place}" if target.area is not None else f"unknown {place}")
+            raise UnknownTarget.of(target)
         raise NoSuchAbility(f"{place} has no {ability}")
 
     async def _send(self, order: Command) -> None:

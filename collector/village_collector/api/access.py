@@ -7,6 +7,7 @@ A route without such a parameter is public and stands in `PUBLIC`; a test walks 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from fastapi import Depends, Request
 
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
-from village_collector.people.rights import Grant, Right, areas_of, holds, may
+from village_collector.people.rights import RIGHTS_OF, Grant, Right, areas_of, holds, may
 
 #: Method and path of the routes that need no login: what they ask for instead stands in their description.
 PUBLIC = frozenset(
@@ -32,7 +33,7 @@ PUBLIC = frozenset(
 class Caller:
     """Who sent a request: the person, the id of the token that they showed, what it may do, and from where.
 
-    `narrowed` are the token's own grants where it has less than its person.
+    `narrowed` are the token's own grants where it has less than its person. `session` is whether the token is that of a login.
     """
 
     person: str
@@ -40,6 +41,7 @@ class Caller:
     grants: tuple[Grant, ...]
     address: str
     narrowed: tuple[Grant, ...] | None = None
+    session: bool = True
 
     def may(self, right: Right, area: str) -> bool:
         """Tell whether the caller has a right in the whole of an area ("" is everywhere)."""
@@ -58,6 +60,13 @@ class Caller:
         if own is None or token is None:
             return token if own is None else own
         return tuple(sorted({area for area in (*own, *token) if self.may(right, area)}))
+
+    def covers(self, wanted: Iterable[Grant]) -> bool:
+        """Tell whether the caller administers the areas of some grants and has every right of them, so that they may be passed on."""
+        return all(
+            self.may("administer", grant.area) and all(self.may(right, grant.area) for right in RIGHTS_OF[grant.role])
+            for grant in wanted
+        )
 
     def check(self, right: Right, area: str) -> None:
         """Raise `Forbidden` unless the caller has a right in an area."""
@@ -93,9 +102,28 @@ class Requires:
 
 async def authenticated(request: Request, deps: Deps) -> Caller:
     """Return who calls, by the bearer token; raises `Problem` 401."""
-    del deps
-    address = request.client.host if request.client else ""
-    return Caller("local", "", (Grant("administrator"),), address)
+    shown = None
+    values = request.headers.getlist("authorization")
+    if len(values) == 1:
+        scheme, _, secret = values[0].partition(" ")
+        if scheme.lower() == "bearer":
+            shown = await deps.people.authenticate(secret.strip())
+    if shown is None:
+        raise Problem(401, "this needs a login: no valid token was shown", "login")
+    token = shown.token
+    return Caller(
+        token.person,
+        token.id,
+        shown.grants,
+        address_of(request),
+        narrowed=token.grants,
+        session=token.kind == "session",
+    )
+
+
+def address_of(request: Request) -> str:
+    """Return the address from which a request came, "" if it is not known."""
+    return request.client.host if request.client else ""
 
 
 #: Parameters of routes: the caller, with the right that the route needs.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 
 from village_collector.api import cameras, commands, dead_letters, devices, events, health
+from village_collector.api.access import PUBLIC, Requires
 from village_collector.api.common import PROBLEMS
 from village_collector.api.deps import Deps
 from village_collector.api.guard import Guard
@@ -30,7 +33,41 @@ def create_app(deps: Deps) -> FastAPI:
     app.state.deps = deps
     install(app)
     for topic in (health, devices, events, commands, cameras, dead_letters):
+        _declare_rights(topic.router)
         app.include_router(topic.router, prefix=PREFIX, responses=PROBLEMS)
+    _declare_scheme(app)
     public = urlsplit(deps.public_url).hostname
     app.add_middleware(Guard, hosts=[public.lower()] if public else [])
     return app
+
+
+def _declare_rights(router: APIRouter) -> None:
+    """Say in the OpenAPI document what each operation needs; raises `RuntimeError` for one that asks nobody who calls."""
+    for route in router.routes:
+        if not isinstance(route, APIRoute):
+            continue
+        needs = [part.call for part in route.dependant.dependencies if isinstance(part.call, Requires)]
+        public = all((method, route.path) in PUBLIC for method in route.methods or ())
+        if public == bool(needs):
+            raise RuntimeError(f"{route.path}: a route has a parameter of type Caller, or stands in PUBLIC")
+        declared: dict[str, Any] = {"security": []}
+        if needs:
+            declared = {"security": [{"bearer": []}], "x-right": needs[0].right or "login"}
+        route.openapi_extra = {**(route.openapi_extra or {}), **declared}
+
+
+def _declare_scheme(app: FastAPI) -> None:
+    """Say in the OpenAPI document how callers show who they are."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made()
+        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["bearer"] = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "POST /login, or POST /tokens. 登录令牌。",
+        }
+        return document
+
+    app.__dict__["openapi"] = openapi

@@ -6,10 +6,11 @@ import asyncio
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from starlette.requests import ClientDisconnect
 
-from village_collector.api.commands import issued
+from village_collector.api.access import Looker
+from village_collector.api.commands import check_target, issued
 from village_collector.api.common import AgentPath, CommandPath, DevicePath
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.guard import MAX_UPLOAD_BYTES, UPLOAD_PREFIX
@@ -35,21 +36,23 @@ _TOKEN_LENGTH = 100
 )
 async def snapshot(
     deps: Provided,
+    caller: Looker,
     agent: AgentPath,
     device: DevicePath,
-    issuer: Annotated[str, Query(min_length=1, max_length=80, description="Who wants it. 下发人。")] = "local",
 ) -> Response:
     """Waits up to 25 s.
 
     502 with the agent's reason, 504 when nothing came. 拍照，最多等待 25 秒。
     """
+    target = Target(agent=agent, device=device)
+    await check_target(deps, caller, target, "look")
     command = deps.commands.new_id()
     try:
         with deps.uploads.expect(command) as upload:
             url = f"{deps.public_url.rstrip('/')}{UPLOAD_PREFIX}{command}"
             arguments = Snapshot(upload_url=url, upload_token=upload.token)
             async with asyncio.timeout(deps.picture_seconds):
-                await issued(deps, Target(agent=agent, device=device), arguments, issuer, LIFE_SECONDS, command=command)
+                await issued(deps, caller, target, arguments, LIFE_SECONDS, command=command)
                 picture = await _picture(deps, upload)
     except TooManyUploads as error:
         raise Problem(503, str(error), "too_many") from None

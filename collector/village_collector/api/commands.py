@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from village_collector.api.access import Caller, Viewer
 from village_collector.api.common import CommandPath, Limit, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
@@ -23,14 +25,25 @@ from village_collector.commands import (
     UnknownTarget,
     state_of,
 )
+from village_collector.people.rights import Right, within
 from village_collector.stores.command_records import CommandRecord, ResultRecord
 from village_wire.commands import Arguments, Target
 
 router = APIRouter(tags=["commands"])
 
+#: Kind of command -> the right that it needs in the whole of its target.
+RIGHTS_OF_KINDS: Mapping[str, Right] = {
+    "say": "broadcast",
+    "stop": "broadcast",
+    "unlock": "unlock",
+    "switch": "maintain",
+    "snapshot": "look",
+    "indicate": "maintain",
+}
+
 
 class CommandRequest(BaseModel):
-    """What to do, where, for how long, and who wants it."""
+    """What to do, where, and for how long."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +52,6 @@ class CommandRequest(BaseModel):
     expires_in: float = Field(
         default=60.0, allow_inf_nan=False, description="Seconds until nobody carries it out. 有效期（秒）。"
     )
-    issuer: str = Field(default="local", min_length=1, max_length=80, description="Who wants it. 下发人。")
 
 
 class Place(TypedDict):
@@ -97,21 +109,30 @@ class CommandsDocument(TypedDict):
     commands: list[CommandEntry]
 
 
-@router.post("/commands", status_code=202, response_model=CommandDocument, summary="Issue a command")
-async def issue(deps: Provided, request: CommandRequest) -> Response:
+@router.post(
+    "/commands",
+    status_code=202,
+    response_model=CommandDocument,
+    summary="Issue a command",
+    openapi_extra={"x-right-by-kind": dict(RIGHTS_OF_KINDS)},
+)
+async def issue(deps: Provided, caller: Viewer, request: CommandRequest) -> Response:
     """Signed, stored, and sent once; it is carried out at most once and never after its expiry.
 
-    已签名、存储并只发送一次；最多执行一次，过期后绝不执行。
+    Beside `view` it needs the right of its kind in the whole target (`x-right-by-kind`). The issuer is who calls.
+    已签名、存储并只发送一次；最多执行一次，过期后绝不执行。须在目标全范围内具有相应权限，下发人即调用者。
     """
     if request.arguments.kind == "snapshot":
         raise Problem(422, "take pictures with POST /api/v1/cameras/{agent}/{device}/snapshot", "bad_request")
-    command = await issued(deps, request.target, request.arguments, request.issuer, request.expires_in)
+    await check_target(deps, caller, request.target, RIGHTS_OF_KINDS[request.arguments.kind])
+    command = await issued(deps, caller, request.target, request.arguments, request.expires_in)
     return await _document(command, await deps.commands.report(command), 202)
 
 
 @router.get("/commands/{command}", response_model=CommandDocument, summary="One command with its results")
 async def command(
     deps: Provided,
+    caller: Viewer,
     command: CommandPath,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT, allow_inf_nan=False, description="Wait so many seconds for news. 等待秒数。")
@@ -123,29 +144,48 @@ async def command(
     给出 wait 时：结果数与 seen 不同或状态已终结时立即返回。
     """
     try:
-        report = await (deps.commands.wait(command, seen, wait) if wait > 0 else deps.commands.report(command))
+        scope = caller.areas("view")
+        report = await (
+            deps.commands.wait(command, seen, wait, scope) if wait > 0 else deps.commands.report(command, scope)
+        )
     except TooManyWaiters as error:
         raise Problem(503, str(error), "too_many") from None
     return await _document(command, report)
 
 
 @router.get("/commands", response_model=CommandsDocument, summary="Recent commands")
-def commands(deps: Provided, limit: Limit = 100) -> Response:
+def commands(deps: Provided, caller: Viewer, limit: Limit = 100) -> Response:
     """The newest first, with counts instead of results.
 
     最近的命令，最新的在前，仅含统计。
     """
     now = deps.now()
-    entries = [_entry(record, state_of(record.progress, now)) for record in deps.control.recent_commands(limit)]
+    found = deps.control.recent_commands(limit, caller.areas("view"))
+    entries = [_entry(record, state_of(record.progress, now)) for record in found]
     return answer("commands", {"commands": entries})
 
 
+async def check_target(deps: Deps, caller: Caller, target: Target, right: Right) -> None:
+    """Raise `Problem` 404 for a target that the caller may not see, as for an unknown one, and `Forbidden` without the right for it."""
+    if target.area is not None:
+        area = target.area
+        seen = caller.areas("view")
+        visible = seen is None or any(within(own, area) or within(area, own) for own in seen)
+    else:
+        known = await asyncio.to_thread(deps.control.agent_area, target.agent or "")
+        area = known or ""
+        visible = known is not None and caller.may("view", area)
+    if not visible:
+        raise Problem(404, str(UnknownTarget.of(target)), "unknown")
+    caller.check(right, area)
+
+
 async def issued(
-    deps: Deps, target: Target, arguments: Arguments, issuer: str, expires_in: float, *, command: UUID | None = None
+    deps: Deps, caller: Caller, target: Target, arguments: Arguments, expires_in: float, *, command: UUID | None = None
 ) -> UUID:
     """Issue a command; its errors become problems."""
     try:
-        return await deps.commands.issue(target, arguments, issuer, expires_in, command=command)
+        return await deps.commands.issue(target, arguments, caller.person, expires_in, command=command)
     except UnknownTarget as error:
         raise Problem(404, str(error), "unknown") from None
     except NoSuchAbility as error:

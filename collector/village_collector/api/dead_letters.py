@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from typing_extensions import TypedDict
 
+from village_collector.api.access import Maintainer
 from village_collector.api.common import Limit, answer
 from village_collector.api.deps import Provided
 
@@ -29,10 +30,10 @@ class DeadLettersDocument(TypedDict):
 
 
 @router.get("/dead-letters", response_model=DeadLettersDocument, summary="Refused messages")
-def dead_letters(deps: Provided, limit: Limit = 100) -> Response:
-    """The newest first.
+def dead_letters(deps: Provided, caller: Maintainer, limit: Limit = 100) -> Response:
+    """The newest first; those whose sender is not known only to who maintains everything.
 
-    被拒绝的消息，最新的在前。
+    被拒绝的消息，最新的在前；发送者未知的仅对全局维护者可见。
     """
     letters = [
         {
@@ -42,6 +43,6 @@ def dead_letters(deps: Provided, limit: Limit = 100) -> Response:
             "reason": letter.reason,
             "content": letter.content.decode(errors="backslashreplace"),
         }
-        for letter in deps.control.dead_letters(limit)
+        for letter in deps.control.dead_letters(limit, caller.areas("maintain"))
     ]
     return answer("dead-letters", {"letters": letters})

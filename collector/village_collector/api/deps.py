@@ -13,6 +13,7 @@ from village_collector.audit import Audit
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.health_model import Doubt
+from village_collector.people.service import People
 from village_collector.ports import Problem, TelemetryStore
 from village_collector.snapshots import PendingUploads
 from village_collector.stores.control import ControlStore
@@ -40,6 +41,7 @@ class Deps:
     public_url: str
     uploads: PendingUploads = field(default_factory=PendingUploads)
     buffers: Buffers = field(kw_only=True)
+    people: People = field(kw_only=True)
     picture_seconds: float = 25.0
     now: Callable[[], datetime] = _now
     doubt: Callable[[str], Doubt] = lambda _agent: ""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
 
+from village_collector.api.access import Viewer
 from village_collector.api.common import AgentPath, AgentQuery, AreaQuery, DevicePath, Limit, TimeQuery, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.events import EventDocument, event_document
@@ -18,7 +19,7 @@ from village_collector.buffers import AGENT_DEVICE
 from village_collector.health import evaluate
 from village_collector.health_model import Buffer, HealthRow
 from village_collector.ports import Field, StoreUnavailable
-from village_collector.stores.control_reads import Details, EventFilter
+from village_collector.stores.control_reads import Details, EventFilter, Scope
 from village_wire.clocks import format_time
 from village_wire.points import Value
 
@@ -98,36 +99,42 @@ class HistoryDocument(TypedDict):
 
 
 @router.get("/agents", response_model=AgentsDocument, summary="All agents")
-def agents(deps: Provided) -> Response:
+def agents(deps: Provided, caller: Viewer) -> Response:
     """By area and id.
 
     `since` is when the collector first heard of the present condition. 按区域和编号排序。
     """
-    return answer("agents", {"agents": [summary._asdict() for summary in deps.control.agent_summaries()]})
+    return answer(
+        "agents", {"agents": [summary._asdict() for summary in deps.control.agent_summaries(caller.areas("view"))]}
+    )
 
 
 @router.get("/devices", response_model=DevicesDocument, summary="All devices")
-def devices(deps: Provided, area: AreaQuery = None, agent: AgentQuery = None) -> Response:
+def devices(deps: Provided, caller: Viewer, area: AreaQuery = None, agent: AgentQuery = None) -> Response:
     """Devices of the inventories with their health, in its order.
 
     设备清单及其健康状态。
     """
-    return answer("devices", {"devices": [entry for entry in _entries(deps, area, agent) if entry["device"]]})
+    return answer(
+        "devices",
+        {"devices": [entry for entry in _entries(deps, caller.areas("view"), area, agent) if entry["device"]]},
+    )
 
 
 @router.get("/devices/{agent}/{device}", response_model=DeviceDocument, summary="One device")
-async def device(deps: Provided, agent: AgentPath, device: DevicePath) -> Response:
+async def device(deps: Provided, caller: Viewer, agent: AgentPath, device: DevicePath) -> Response:
     """Its health, the latest reading of each field, and its last 20 events. Device `agent` is the agent itself.
 
     单个设备：健康、最新读数、最近 20 条事件。设备编号 agent 指代理自身。
     """
     own = device == AGENT_DEVICE
     buffers = await deps.buffers.read() if own else {}
-    entries = await asyncio.to_thread(_entries, deps, None, agent, buffers)
+    scope = caller.areas("view")
+    entries = await asyncio.to_thread(_entries, deps, scope, None, agent, buffers)
     entry = next((entry for entry in entries if entry["device"] == ("" if own else device)), None)
     if entry is None:
         raise Problem(404, f"{agent} has no device {device}", "unknown")
-    wanted = EventFilter(agent=agent, device=None if own else device, own=own)
+    wanted = EventFilter(agent=agent, device=None if own else device, own=own, scope=scope)
     page = await asyncio.to_thread(deps.control.events, wanted, _PAGE_EVENTS)
     readings: list[dict[str, Any]] = []
     problem = ""
@@ -148,6 +155,7 @@ async def device(deps: Provided, agent: AgentPath, device: DevicePath) -> Respon
 )
 async def history(
     deps: Provided,
+    caller: Viewer,
     agent: AgentPath,
     device: DevicePath,
     field: Name,
@@ -164,7 +172,9 @@ async def history(
     first = start or last - _DAY
     if first >= last:
         raise Problem(422, "start must be before end", "bad_request")
-    known = await deps.telemetry.fields(agent, device)
+    area = await asyncio.to_thread(deps.control.agent_area, agent)
+    visible = caller.may("view", area or "")
+    known = await deps.telemetry.fields(agent, device) if visible else ()
     found = _kind_of(known, f"{agent}/{device}", field, kind)
     samples = await deps.telemetry.history(agent, device, found, field, first, last, limit)
     shown = [(format_time(sample.time), sample.value) for sample in samples]
@@ -172,10 +182,10 @@ async def history(
 
 
 def _entries(
-    deps: Deps, area: str | None, agent: str | None, buffers: Mapping[str, Buffer] | None = None
+    deps: Deps, scope: Scope, area: str | None, agent: str | None, buffers: Mapping[str, Buffer] | None = None
 ) -> list[dict[str, Any]]:
-    rows = evaluate(*deps.control.health_records(area, agent), deps.now(), deps.doubt, buffers)
-    details = deps.control.details(area, agent)
+    rows = evaluate(*deps.control.health_records(area, agent, scope), deps.now(), deps.doubt, buffers)
+    details = deps.control.details(area, agent, scope)
     entries: list[dict[str, Any]] = []
     for row in rows:
         known = details.get((row["agent"], row["device"]), _NO_DETAILS)

@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
 
+from village_collector.api.access import Viewer
 from village_collector.api.common import AgentQuery, AreaQuery, DeviceQuery, Limit, TimeQuery, answer
 from village_collector.api.deps import Provided
 from village_collector.api.problems import Problem
@@ -40,6 +41,7 @@ class EventsDocument(TypedDict):
 @router.get("/events", response_model=EventsDocument, summary="Events")
 def events(
     deps: Provided,
+    caller: Viewer,
     area: AreaQuery = None,
     agent: AgentQuery = None,
     device: DeviceQuery = None,
@@ -53,7 +55,7 @@ def events(
 
     按时间倒序；给出 after 时按接收顺序返回其后的事件。
     """
-    wanted = EventFilter(area, agent, device, kind, since, until)
+    wanted = EventFilter(area, agent, device, kind, since, until, scope=caller.areas("view"))
     if after is None:
         page = deps.control.events(wanted, limit)
     else:

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
 
+from village_collector.api.access import Viewer
 from village_collector.api.common import AgentQuery, AreaQuery, answer
 from village_collector.api.deps import Provided
 from village_collector.health import collector_health, evaluate, summarise
@@ -40,6 +41,7 @@ class HealthDocument(TypedDict):
 @router.get("/health", response_model=HealthDocument, summary="Status of all devices")
 async def health(
     deps: Provided,
+    caller: Viewer,
     area: AreaQuery = None,
     agent: AgentQuery = None,
     status: Annotated[
@@ -53,7 +55,7 @@ async def health(
     """
     now = deps.now()
     buffers = await deps.buffers.read()
-    records = await asyncio.to_thread(deps.control.health_records, area, agent)
+    records = await asyncio.to_thread(deps.control.health_records, area, agent, caller.areas("view"))
     rows = await asyncio.to_thread(evaluate, *records, now, deps.doubt, buffers)
     shown = rows if not status else [row for row in rows if row["status"] in status]
     return answer(

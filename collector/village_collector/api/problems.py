@@ -106,7 +106,11 @@ def problem_response(problem: Problem) -> Response:
         "advice": {"en": english, "zh": chinese},
         **problem.more,
     }
-    headers = {"Retry-After": "5"} if problem.advice == "too_many" else None
+    headers = {}
+    if problem.advice == "too_many":
+        headers["Retry-After"] = "5"
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     return Response(json.dumps(document, ensure_ascii=False).encode(), problem.status, headers, MEDIA_TYPE)
 
 

@@ -7,8 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    and_,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
+from village_collector.stores.control_reads import Scope, in_scope
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.tables import agents, command_results, commands, devices
@@ -151,15 +166,23 @@ class CommandRecords:
             row = connection.execute(select(*_PROGRESS).where(commands.c.id == command)).one_or_none()
         return None if row is None else Progress._make(row)
 
-    def command(self, command: str) -> tuple[CommandRecord, list[Receiver], list[ResultRecord]] | None:
-        """A command with its expected devices and their latest answers, both by agent and device; None for an unknown one."""
+    def command(
+        self, command: str, scope: Scope = None
+    ) -> tuple[CommandRecord, list[Receiver], list[ResultRecord]] | None:
+        """A command with its expected devices and their latest answers, both by agent and device.
+
+        None for an unknown one, and for one whose target does not lie in the scope.
+        """
+        mine = select(commands).where(commands.c.id == command)
+        if scope is not None:
+            mine = mine.where(_targets_in(scope))
         query = (
             select(command_results)
             .where(command_results.c.command == command)
             .order_by(command_results.c.agent, command_results.c.device)
         )
         with self._database.read() as connection:
-            row = connection.execute(select(commands).where(commands.c.id == command)).one_or_none()
+            row = connection.execute(mine).one_or_none()
             if row is None:
                 return None
             found = connection.execute(query).all()
@@ -173,9 +196,11 @@ class CommandRecords:
         ]
         return record_of(row), expected, results
 
-    def recent_commands(self, limit: int) -> list[CommandRecord]:
-        """The newest commands, newest first."""
+    def recent_commands(self, limit: int, scope: Scope = None) -> list[CommandRecord]:
+        """The newest commands whose targets lie in a scope, newest first."""
         query = select(commands).order_by(commands.c.issued.desc(), commands.c.id.desc()).limit(limit)
+        if scope is not None:
+            query = query.where(_targets_in(scope))
         with self._database.read() as connection:
             return [record_of(row) for row in connection.execute(query)]
 
@@ -202,6 +227,18 @@ def _receivers(
     if device is not None:
         query = query.where(devices.c.device == device)
     return query
+
+
+def _targets_in(scope: tuple[str, ...]) -> ColumnElement[bool]:
+    # The target stands there as compact JSON with one key first.
+    target = type_coerce(commands.c.target, Text)
+    areas = (target.startswith(f'{{"area":"{prefix(area)}') for area in scope)
+    receivers = (
+        select(command_results.c.agent)
+        .join(agents, agents.c.agent == command_results.c.agent)
+        .where(command_results.c.command == commands.c.id, in_scope(agents.c.area, scope))
+    )
+    return or_(*areas, and_(target.startswith('{"agent":"'), receivers.exists()))
 
 
 _PROGRESS = (commands.c.expires, commands.c.expected, commands.c.answered, commands.c.final, commands.c.revision)

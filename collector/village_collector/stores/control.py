@@ -18,6 +18,7 @@ from village_collector.stores.identity_records import IdentityRecords
 from village_collector.stores.ledger_records import merge_ledger
 from village_collector.stores.link_records import note_connection, note_link_loss, read_link
 from village_collector.stores.merging import chunks, merge_results, merge_states
+from village_collector.stores.people_records import PeopleRecords
 from village_collector.stores.tables import agents, dead_letters, devices, events, states
 from village_wire.events import Event
 from village_wire.presence import AgentStatus, Inventory
@@ -32,7 +33,7 @@ _STATES_KEPT = timedelta(hours=1)
 _PURGED_AT_ONCE = 2000
 
 
-class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords):
+class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords, PeopleRecords):
     """Implements `village_collector.ports.ControlSink`. Every method blocks on the disk: call it in a thread.
 
     All methods raise `StoreUnavailable`, and then nothing of the call was stored.

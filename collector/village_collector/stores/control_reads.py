@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, false, func, or_, select
 
 from village_collector.health_model import AgentRecord, DeviceRecord, Lost
 from village_collector.ports import DeadLetter
 from village_collector.stores.database import Database
 from village_collector.stores.tables import agents, dead_letters, devices, events, ledger, link_losses, states
 from village_wire.areas import prefix
+
+#: Areas of which is told, with all below them; None is everywhere. An agent of no area yet is seen from everywhere only.
+Scope = tuple[str, ...] | None
 
 
 class UnknownEvent(LookupError):
@@ -45,7 +48,7 @@ class AgentSummary(NamedTuple):
 class EventFilter:
     """Which events; None does not limit. `since` and `until` are about the event's own time, until exclusive.
 
-    `own` wants those of the agents themselves, not of devices.
+    `own` wants those of the agents themselves, not of devices. `scope` is about the area in which the agent was at that time.
     """
 
     area: str | None = None
@@ -55,6 +58,7 @@ class EventFilter:
     since: datetime | None = None
     until: datetime | None = None
     own: bool = False
+    scope: Scope = None
 
 
 class EventRecord(NamedTuple):
@@ -71,7 +75,7 @@ class EventRecord(NamedTuple):
 
 
 class EventPage(NamedTuple):
-    """Some events, and the id after which one goes on to follow; None while there is no event at all."""
+    """Some events, and the id after which one goes on to follow: the newest of all, wherever; None while there is no event at all."""
 
     events: Sequence[EventRecord]
     cursor: str | None
@@ -84,7 +88,7 @@ class ControlReads:
         self._database = database
 
     def health_records(
-        self, area: str | None = None, agent: str | None = None
+        self, area: str | None = None, agent: str | None = None, scope: Scope = None
     ) -> tuple[list[AgentRecord], list[DeviceRecord]]:
         """Agents in an area (or one agent) with their devices that are in the inventory, for `village_collector.health`."""
         condition = (states.c.agent == agents.c.agent) & (states.c.session == agents.c.session)
@@ -96,10 +100,10 @@ class ControlReads:
             .where(devices.c.removed.is_(None))
         )
         with self._database.read() as connection:
-            found = connection.execute(_within(agent_query, area, agent)).all()
-            found_devices = connection.execute(_within(device_query, area, agent)).all()
-            losses = connection.execute(_within(_LINK_LOSSES, area, agent)).all()
-            entries = connection.execute(_within(_LEDGER, area, agent)).all()
+            found = connection.execute(_within(agent_query, area, agent, scope)).all()
+            found_devices = connection.execute(_within(device_query, area, agent, scope)).all()
+            losses = connection.execute(_within(_LINK_LOSSES, area, agent, scope)).all()
+            entries = connection.execute(_within(_LEDGER, area, agent, scope)).all()
         lost_links: defaultdict[str, list[datetime]] = defaultdict(list)
         for row in losses:
             lost_links[row.agent].append(row.received)
@@ -111,16 +115,23 @@ class ControlReads:
         ]
         return records, [DeviceRecord._make(row) for row in found_devices]
 
-    def details(self, area: str | None = None, agent: str | None = None) -> dict[tuple[str, str], Details]:
+    def details(
+        self, area: str | None = None, agent: str | None = None, scope: Scope = None
+    ) -> dict[tuple[str, str], Details]:
         """Abilities and firmware by (agent, device)."""
         query = select(devices.c.agent, devices.c.device, devices.c.abilities, devices.c.firmware).join(
             agents, agents.c.agent == devices.c.agent
         )
         with self._database.read() as connection:
-            rows = connection.execute(_within(query.where(devices.c.removed.is_(None)), area, agent)).all()
+            rows = connection.execute(_within(query.where(devices.c.removed.is_(None)), area, agent, scope)).all()
         return {(row.agent, row.device): Details(tuple(row.abilities.split()), row.firmware) for row in rows}
 
-    def agent_summaries(self) -> list[AgentSummary]:
+    def agent_area(self, agent: str) -> str | None:
+        """The area of an agent, "" while it has told none; None if nothing was ever heard of it."""
+        with self._database.read() as connection:
+            return connection.scalar(select(agents.c.area).where(agents.c.agent == agent))
+
+    def agent_summaries(self, scope: Scope = None) -> list[AgentSummary]:
         """All agents by area and id."""
         counts = (
             select(devices.c.agent, func.count().label("number"))
@@ -143,7 +154,7 @@ class ControlReads:
             .order_by(agents.c.area, agents.c.agent)
         )
         with self._database.read() as connection:
-            return [AgentSummary._make(row) for row in connection.execute(query)]
+            return [AgentSummary._make(row) for row in connection.execute(_within(query, scope=scope))]
 
     def events(self, wanted: EventFilter, limit: int) -> EventPage:
         """The newest events by their own time, newest first."""
@@ -170,8 +181,8 @@ class ControlReads:
         with self._database.read() as connection:
             return connection.scalar(select(func.max(events.c.number))) or 0
 
-    def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """The newest refused messages, newest first."""
+    def dead_letters(self, limit: int, scope: Scope = None) -> list[DeadLetter]:
+        """The newest refused messages, newest first. Those of unknown agents are told everywhere only."""
         columns = (
             dead_letters.c.agent,
             dead_letters.c.topic,
@@ -179,8 +190,11 @@ class ControlReads:
             dead_letters.c.reason,
             dead_letters.c.content,
         )
+        query = select(*columns).order_by(dead_letters.c.number.desc()).limit(limit)
+        if scope is not None:
+            query = query.join(agents, agents.c.agent == dead_letters.c.agent).where(in_scope(agents.c.area, scope))
         with self._database.read() as connection:
-            rows = connection.execute(select(*columns).order_by(dead_letters.c.number.desc()).limit(limit)).all()
+            rows = connection.execute(query).all()
         return [DeadLetter(*row) for row in rows]
 
 
@@ -220,7 +234,14 @@ _EVENT_COLUMNS = (
 )
 
 
-def _within(query: Select[Any], area: str | None, agent: str | None) -> Select[Any]:
+def in_scope(column: ColumnElement[str], scope: Scope) -> ColumnElement[bool]:
+    """Return the condition that a column's area lies in a scope that is not everywhere."""
+    return or_(false(), *(column.startswith(prefix(area)) for area in scope or ()))
+
+
+def _within(query: Select[Any], area: str | None = None, agent: str | None = None, scope: Scope = None) -> Select[Any]:
+    if scope is not None:
+        query = query.where(in_scope(agents.c.area, scope))
     if area is not None:
         query = query.where(agents.c.area.startswith(prefix(area)))
     if agent is not None:
@@ -230,6 +251,8 @@ def _within(query: Select[Any], area: str | None, agent: str | None) -> Select[A
 
 def _filtered(wanted: EventFilter) -> Select[Any]:
     query = select(*_EVENT_COLUMNS)
+    if wanted.scope is not None:
+        query = query.where(in_scope(events.c.area, wanted.scope))
     if wanted.area is not None:
         query = query.where(events.c.area.startswith(prefix(wanted.area)))
     if wanted.agent is not None:

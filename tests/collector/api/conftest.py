@@ -13,11 +13,13 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.collector.kit import T0, MemoryTelemetry, Outbox, add_site, at, batch
+from tests.collector.people import administrators_token, bearer
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
 from village_collector.audit import Audit
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
+from village_collector.people.service import People
 from village_collector.ports import Problem
 from village_collector.stores.control import ControlStore
 from village_wire.events import Event
@@ -40,11 +42,19 @@ class Collector:
             commands=self.commands,
             problems=lambda: self.problems,
             buffers=Buffers(self.telemetry),
+            people=People(control, now=lambda: self.now),
             audit=self.audit,
             public_url="http://collector.village.example:8480",
             now=lambda: self.now,
         )
         self.app = create_app(self.deps)
+
+    def client(self, token: str) -> httpx.AsyncClient:
+        """A client that shows a token."""
+        transport = httpx.ASGITransport(app=self.app)
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1:8480/api/v1", headers=bearer(token) if token else {}
+        )
 
     async def deliver(self, agent: str, *events: Event, received: datetime = T0) -> None:
         await asyncio.to_thread(self.control.store_events, [batch(agent, *events, received=received)])
@@ -59,8 +69,9 @@ def collector(control: ControlStore) -> Collector:
 
 @pytest_asyncio.fixture
 async def client(collector: Collector) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=collector.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8480/api/v1") as client:
+    """An administrator, who is called chief."""
+    token = await asyncio.to_thread(administrators_token, collector.control, T0)
+    async with collector.client(token) as client:
         yield client
 
 

@@ -15,6 +15,8 @@ import uvicorn
 
 from tests.collector.api.conftest import Collector, document, problem
 from tests.collector.api.test_cameras import JPEG, asked
+from tests.collector.kit import T0
+from tests.collector.people import administrators_token, bearer
 from village_collector.api.app import create_app
 
 
@@ -35,8 +37,10 @@ async def address(collector: Collector) -> AsyncIterator[tuple[str, int]]:
 
 
 @pytest_asyncio.fixture
-async def near(address: tuple[str, int]) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://{address[0]}:{address[1]}/api/v1", trust_env=False) as client:
+async def near(collector: Collector, address: tuple[str, int]) -> AsyncIterator[httpx.AsyncClient]:
+    token = await asyncio.to_thread(administrators_token, collector.control, T0)
+    url = f"http://{address[0]}:{address[1]}/api/v1"
+    async with httpx.AsyncClient(base_url=url, headers=bearer(token), trust_env=False) as client:
         yield client
 
 

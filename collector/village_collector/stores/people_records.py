@@ -1,0 +1,377 @@
+"""Persons, their grants, and the tokens that they show, in the control store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, cast
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from village_collector.people.rights import Grant, Role
+from village_collector.stores.database import Database
+from village_collector.stores.tables import grants, persons, tokens
+
+TokenKind = Literal["session", "api"]
+#: Told the grants of a person who is to be changed; answers whether the change is allowed.
+Allowed = Callable[[Sequence[Grant]], bool]
+
+
+class UnknownPerson(LookupError):
+    """No such person, or one whom the caller may not change: which of them is not told."""
+
+
+class LastAdministrator(Exception):
+    """Nobody would be left who may do everything everywhere."""
+
+
+class TooManyTokens(Exception):
+    """The person has as many tokens as anybody may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRecord:
+    """A person without secrets. `initial_until` is the end of an initial password."""
+
+    person: str
+    created: datetime
+    disabled: bool
+    grants: tuple[Grant, ...]
+    has_password: bool
+    initial_until: datetime | None
+    totp: bool
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """What a login is compared with. `password` is a hash."""
+
+    password: str | None
+    password_until: datetime | None
+    totp: str | None
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A token without its secret. `grants` narrows what its person may do; None does not."""
+
+    id: str
+    person: str
+    kind: TokenKind
+    label: str
+    grants: tuple[Grant, ...] | None
+    created: datetime
+    expires: datetime
+    last_used: datetime | None = None
+
+
+class ShownToken(NamedTuple):
+    """A valid token, with its person's present grants."""
+
+    token: TokenRecord
+    grants: tuple[Grant, ...]
+
+
+class PeopleRecords:
+    """All methods raise `StoreUnavailable`. Where a method takes `allowed`, it is asked in the transaction of the change."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def persons(self) -> list[PersonRecord]:
+        """All persons by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(persons).order_by(persons.c.person)).all()
+            held = _grants(connection)
+        return [_person(row, held.get(row.person, ())) for row in rows]
+
+    def person(self, person: str) -> PersonRecord | None:
+        """One person; None for an unknown one."""
+        with self._database.read() as connection:
+            return _read(connection, person)
+
+    def credentials(self, person: str) -> Credentials | None:
+        """What a login of this person is compared with."""
+        columns = (persons.c.password, persons.c.password_until, persons.c.totp, persons.c.disabled)
+        with self._database.read() as connection:
+            row = connection.execute(select(*columns).where(persons.c.person == person)).one_or_none()
+        return None if row is None else Credentials(*row)
+
+    def add_person(
+        self,
+        person: str,
+        created: datetime,
+        given: Iterable[Grant],
+        password: str | None = None,
+        password_until: datetime | None = None,
+    ) -> bool:
+        """Keep a new person; False if there is one of this name."""
+        row = {"person": person, "created": created, "password": password, "password_until": password_until}
+
+        def work(connection: Connection) -> bool:
+            if connection.scalar(select(persons.c.person).where(persons.c.person == person)) is not None:
+                return False
+            connection.execute(insert(persons).values(**row, disabled=False))
+            _give(connection, person, given)
+            return True
+
+        return self._database.write(work)
+
+    def set_password(
+        self,
+        person: str,
+        password: str,
+        until: datetime | None = None,
+        *,
+        allowed: Allowed = lambda _grants: True,
+        reset: bool = False,
+        kept: str = "",
+    ) -> PersonRecord:
+        """Change a password and end the person's sessions but `kept`. `reset` ends all tokens and takes the second factor away.
+
+        Raises:
+            UnknownPerson: there is none, or `allowed` says no.
+        """
+        changes: dict[str, Any] = {"password": password, "password_until": until}
+        ended = delete(tokens).where(tokens.c.person == person)
+        if reset:
+            changes |= {"totp": None, "totp_step": None}
+        else:
+            ended = ended.where(tokens.c.kind == "session", tokens.c.id != kept)
+
+        def work(connection: Connection) -> PersonRecord:
+            _guarded(connection, person, allowed)
+            connection.execute(update(persons).where(persons.c.person == person).values(changes))
+            connection.execute(ended)
+            return _guarded(connection, person)
+
+        return self._database.write(work)
+
+    def set_totp(self, person: str, secret: str | None, step: int | None = None) -> None:
+        """Set or take away a second factor; `step` is the last one used."""
+        change = update(persons).where(persons.c.person == person).values(totp=secret, totp_step=step)
+        self._database.write(lambda connection: connection.execute(change))
+
+    def use_totp_step(self, person: str, step: int) -> bool:
+        """Note a step of the second factor as used; False if it, or a later one, was used before."""
+        return self._database.write(lambda connection: _use_step(connection, person, step))
+
+    def grant(self, person: str, given: Grant, allowed: Allowed) -> PersonRecord:
+        """Give a role; raises `UnknownPerson`."""
+
+        def work(connection: Connection) -> PersonRecord:
+            _guarded(connection, person, allowed)
+            _give(connection, person, [given])
+            return _guarded(connection, person)
+
+        return self._database.write(work)
+
+    def revoke_grant(self, person: str, taken: Grant, allowed: Allowed) -> PersonRecord:
+        """Take a role away; one that the person does not have changes nothing.
+
+        Raises:
+            UnknownPerson: there is none, or `allowed` says no.
+            LastAdministrator: nothing was changed.
+        """
+        mine = (grants.c.person == person) & (grants.c.role == taken.role) & (grants.c.area == taken.area)
+
+        def work(connection: Connection) -> PersonRecord:
+            _guarded(connection, person, allowed)
+            before = _administrators(connection)
+            connection.execute(delete(grants).where(mine))
+            _check_administrators(connection, before)
+            return _guarded(connection, person)
+
+        return self._database.write(work)
+
+    def set_disabled(self, person: str, disabled: bool, allowed: Allowed) -> PersonRecord:
+        """Let a person in no more, and end their sessions, or let them in again.
+
+        Raises:
+            UnknownPerson: there is none, or `allowed` says no.
+            LastAdministrator: nothing was changed.
+        """
+
+        def work(connection: Connection) -> PersonRecord:
+            _guarded(connection, person, allowed)
+            before = _administrators(connection)
+            connection.execute(update(persons).where(persons.c.person == person).values(disabled=disabled))
+            if disabled:
+                connection.execute(delete(tokens).where(tokens.c.person == person, tokens.c.kind == "session"))
+            _check_administrators(connection, before)
+            return _guarded(connection, person)
+
+        return self._database.write(work)
+
+    def make_administrator(self, person: str, created: datetime, password: str) -> bool:
+        """Add a person who may do everything everywhere, or make this one so; True if new.
+
+        The person has this password then, is enabled, and has neither tokens nor a second factor.
+        """
+        changes = {"password": password, "password_until": None, "disabled": False, "totp": None, "totp_step": None}
+
+        def work(connection: Connection) -> bool:
+            added = connection.execute(update(persons).where(persons.c.person == person).values(changes)).rowcount == 0
+            if added:
+                connection.execute(insert(persons).values(person=person, created=created, **changes))
+            _give(connection, person, [Grant("administrator")])
+            connection.execute(delete(tokens).where(tokens.c.person == person))
+            return added
+
+        return self._database.write(work)
+
+    def add_token(
+        self, token: TokenRecord, digest: str, limit: int, *, step: int | None = None, password: str | None = None
+    ) -> bool:
+        """Keep a new token; expired ones of everybody are forgotten, and of sessions beyond `limit` the oldest.
+
+        `step` is that of the second factor that was shown, `password` the hash that a login was compared with.
+
+        Returns:
+            False if the step was used before, or the person was disabled or changed the password meanwhile.
+
+        Raises:
+            TooManyTokens: the person has `limit` API tokens.
+        """
+        kept = None if token.grants is None else {"grants": [[grant.role, grant.area] for grant in token.grants]}
+        row = {
+            "id": token.id,
+            "digest": digest,
+            "person": token.person,
+            "kind": token.kind,
+            "label": token.label,
+            "grants": kept,
+            "created": token.created,
+            "expires": token.expires,
+        }
+        same_kind = (tokens.c.person == token.person) & (tokens.c.kind == token.kind)
+
+        def work(connection: Connection) -> bool:
+            known = connection.execute(select(persons).where(persons.c.person == token.person)).one_or_none()
+            if known is None or known.disabled or (password is not None and known.password != password):
+                return False
+            if step is not None and not _use_step(connection, token.person, step):
+                return False
+            connection.execute(delete(tokens).where(tokens.c.expires <= token.created))
+            present = connection.scalars(
+                select(tokens.c.id).where(same_kind).order_by(tokens.c.created.desc(), tokens.c.id)
+            ).all()
+            if len(present) >= limit:
+                if token.kind == "api":
+                    raise TooManyTokens
+                connection.execute(delete(tokens).where(tokens.c.id.in_(present[limit - 1 :])))
+            connection.execute(insert(tokens).values(row))
+            return True
+
+        return self._database.write(work)
+
+    def shown_token(self, digest: str, now: datetime) -> ShownToken | None:
+        """The token of this digest with its person's grants; None if it is unknown or expired, or its person disabled."""
+        query = (
+            select(tokens, grants.c.role, grants.c.area)
+            .join(persons, persons.c.person == tokens.c.person)
+            .outerjoin(grants, grants.c.person == tokens.c.person)
+            .where(tokens.c.digest == digest, tokens.c.expires > now, persons.c.disabled.is_(False))
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            return None
+        held = sorted(Grant(cast("Role", row.role), row.area) for row in rows if row.role is not None)
+        return ShownToken(_token(rows[0]), tuple(held))
+
+    def tokens(self, person: str, now: datetime) -> list[TokenRecord]:
+        """The valid tokens of a person, the newest first."""
+        query = select(tokens).where(tokens.c.person == person, tokens.c.expires > now)
+        with self._database.read() as connection:
+            return [_token(row) for row in connection.execute(query.order_by(tokens.c.created.desc(), tokens.c.id))]
+
+    def token(self, token: str) -> TokenRecord | None:
+        """One token by its id."""
+        with self._database.read() as connection:
+            row = connection.execute(select(tokens).where(tokens.c.id == token)).one_or_none()
+        return None if row is None else _token(row)
+
+    def remove_token(self, token: str) -> None:
+        """End a token."""
+        self._database.write(lambda connection: connection.execute(delete(tokens).where(tokens.c.id == token)))
+
+    def touch_token(self, token: str, used: datetime) -> None:
+        """Note when a token was last used."""
+        change = update(tokens).where(tokens.c.id == token).values(last_used=used)
+        self._database.write(lambda connection: connection.execute(change))
+
+
+def _read(connection: Connection, person: str) -> PersonRecord | None:
+    row = connection.execute(select(persons).where(persons.c.person == person)).one_or_none()
+    return None if row is None else _person(row, _grants(connection, person).get(person, ()))
+
+
+def _guarded(connection: Connection, person: str, allowed: Allowed = lambda _grants: True) -> PersonRecord:
+    found = _read(connection, person)
+    if found is None or not allowed(found.grants):
+        raise UnknownPerson(person)
+    return found
+
+
+def _grants(connection: Connection, person: str | None = None) -> dict[str, list[Grant]]:
+    query = select(grants).order_by(grants.c.person, grants.c.area, grants.c.role)
+    if person is not None:
+        query = query.where(grants.c.person == person)
+    held: defaultdict[str, list[Grant]] = defaultdict(list)
+    for row in connection.execute(query):
+        held[row.person].append(Grant(row.role, row.area))
+    return held
+
+
+def _give(connection: Connection, person: str, given: Iterable[Grant]) -> None:
+    present = set(_grants(connection, person).get(person, ()))
+    for grant in set(given) - present:
+        connection.execute(insert(grants).values(person=person, role=grant.role, area=grant.area))
+
+
+def _use_step(connection: Connection, person: str, step: int) -> bool:
+    unused = persons.c.totp_step.is_(None) | (persons.c.totp_step < step)
+    change = update(persons).where(persons.c.person == person, unused).values(totp_step=step)
+    return connection.execute(change).rowcount == 1
+
+
+def _administrators(connection: Connection) -> int:
+    """Those who may do everything everywhere and can log in."""
+    query = (
+        select(func.count())
+        .select_from(grants)
+        .join(persons, persons.c.person == grants.c.person)
+        .where(
+            grants.c.role == "administrator",
+            grants.c.area == "",
+            persons.c.disabled.is_(False),
+            persons.c.password.is_not(None),
+        )
+    )
+    return connection.scalar(query) or 0
+
+
+def _check_administrators(connection: Connection, before: int) -> None:
+    if before and not _administrators(connection):
+        raise LastAdministrator
+
+
+def _person(row: Row[Any], held: Iterable[Grant]) -> PersonRecord:
+    return PersonRecord(
+        row.person,
+        row.created,
+        row.disabled,
+        tuple(held),
+        row.password is not None,
+        row.password_until,
+        row.totp is not None,
+    )
+
+
+def _token(row: Row[Any]) -> TokenRecord:
+    narrowed = None if row.grants is None else tuple(Grant(role, area) for role, area in row.grants["grants"])
+    return TokenRecord(row.id, row.person, row.kind, row.label, narrowed, row.created, row.expires, row.last_used)
