@@ -12,6 +12,7 @@ from pathlib import Path
 
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
+from village_collector.api_certificate import ApiCertificate, api_names, public_name
 from village_collector.arrivals import watch_arrivals
 from village_collector.audit import Audit
 from village_collector.broker import EmbeddedBroker
@@ -33,6 +34,7 @@ from village_collector.stores.control import ControlStore
 from village_collector.stores.sqlite import SqliteStore
 from village_collector.time_service import SUBSCRIPTION as TIME_SUBSCRIPTION
 from village_collector.time_service import TimeService
+from village_collector.trust.authority import load_authority
 from village_collector.trust.command_keys import load_command_key
 from village_collector.trust.key_files import load_audit_key
 from village_wire.session import Received, Session, SessionSettings
@@ -89,6 +91,11 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
     key = await asyncio.to_thread(load_command_key, folder, settings.collector.keys_dir)
     audit_key = await asyncio.to_thread(load_audit_key, folder, settings.collector.keys_dir)
     client_id = await asyncio.to_thread(load_collector_id, folder)
+    authority = await asyncio.to_thread(
+        load_authority, settings.collector.keys_folder, make=settings.collector.keys_dir is None
+    )
+    certificate = ApiCertificate(settings, authority) if settings.api.tls else None
+    context = await asyncio.to_thread(certificate.load) if certificate else None
     control = await asyncio.to_thread(control_store, settings)
     telemetry = await asyncio.to_thread(telemetry_store, settings)
     async with AsyncExitStack() as stack:
@@ -127,14 +134,15 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             telemetry,
             commands,
             problems,
-            settings.api.public_url or url_of(listener, tls=False),
+            settings.api.public_url or url_of(listener, tls=settings.api.tls, name=public_name(settings.api)),
             doubt=link.doubt,
             buffers=Buffers(telemetry),
             people=People(control),
             audit=audit,
+            hosts=frozenset(api_names(settings.api)),
         )
-        server = ApiServer(create_app(deps), listener)
-        addresses = {"broker": address.url, "api": url_of(listener, tls=False)}
+        server = ApiServer(create_app(deps), listener, context)
+        addresses = {"broker": address.url, "api": url_of(listener, tls=settings.api.tls)}
         await asyncio.to_thread(write_addresses, folder, addresses)
         stack.push_async_callback(asyncio.to_thread, remove_addresses, folder)
         notifier = Notifier()
@@ -154,6 +162,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             endless.append(
                 group.create_task(keep_events(control, settings.control.events_days), name="retention of events")
             )
+            if certificate is not None:
+                endless.append(group.create_task(certificate.keep(server.use), name="API certificate"))
             if control.shared:
                 endless.append(group.create_task(watch_arrivals(control, commands.results_arrived), name="arrivals"))
             if broker is not None:

@@ -1,8 +1,7 @@
-"""The collector's folder: one collector at a time, its keys, and where it listens."""
+"""The collector's folder: one collector at a time, its name, and where it listens."""
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -12,13 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-
-from village_wire.commands import encode_public_key
-
-_KEY, _PUBLIC_KEY, _AUDIT_KEY = "command_key", "command_key.pub", "audit_key"
 _ADDRESSES, _LOCK, _NAME = "addresses.json", "lock", "collector_id"
 
 
@@ -53,53 +45,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def load_command_key(folder: Path, shared: Path | None = None) -> Ed25519PrivateKey:
-    """Return the key that signs commands; at the first call it is made. `command_key.pub` is written anew each time.
-
-    `shared` is the folder of the keys that several collectors have; none is ever made there, because agents know one key only.
-
-    Raises:
-        DataDirProblem: the file can't be read or written, is no such key, or others may read it.
-    """
-    key = _signing_key(_KEY, folder, shared, "opens doors: chmod 600 it, or remove it and enrol the agents anew")
-    try:
-        write_atomically(folder / _PUBLIC_KEY, f"{encode_public_key(key.public_key())}\n".encode(), 0o644)
-    except OSError as error:
-        raise DataDirProblem(f"{error.filename or folder / _PUBLIC_KEY}: {error.strerror}") from None
-    return key
-
-
-def load_audit_key(folder: Path, shared: Path | None = None) -> Ed25519PrivateKey:
-    """Return the key that seals the audit log; at the first call it is made, but never in `shared`, as for `load_command_key`.
-
-    Raises:
-        DataDirProblem: the file can't be read or written, is no such key, or others may read it.
-    """
-    return _signing_key(_AUDIT_KEY, folder, shared, "seals the audit log: chmod 600 it")
-
-
-def _signing_key(name: str, folder: Path, shared: Path | None, harm: str) -> Ed25519PrivateKey:
-    path = (shared or folder) / name
-    try:
-        if shared is not None and not path.exists():
-            raise DataDirProblem(f"there is no {path}; copy {name} from the first collector there")
-        if not path.exists():
-            content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            # Two first starts at once must agree on one key.
-            with contextlib.suppress(FileExistsError):
-                write_atomically(path, content, 0o600, replace=False)
-        if path.stat().st_mode & 0o077:
-            raise DataDirProblem(f"others may read {path}, which {harm}")
-        key = load_pem_private_key(path.read_bytes(), None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise DataDirProblem(f"{path} is not an Ed25519 key")
-    except OSError as error:
-        raise DataDirProblem(f"{error.filename or path}: {error.strerror}") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise DataDirProblem(f"{path} is not an Ed25519 private key in PEM; restore it from a backup") from None
-    return key
 
 
 def load_collector_id(folder: Path) -> str:

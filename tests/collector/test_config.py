@@ -8,8 +8,9 @@ from pydantic import BaseModel
 
 from village_collector.app import control_store
 from village_collector.config import Settings, broker_address, load_settings, read_secret
-from village_collector.data_dir import DataDirProblem, load_command_key
+from village_collector.data_dir import DataDirProblem
 from village_collector.ports import StoreUnavailable
+from village_collector.trust.command_keys import load_command_key
 from village_wire.settings import InvalidSettings
 
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests.peers.influx import BUCKET, ORGANISATION, TOKEN, InfluxServer, influx_server
 from tests.peers.postgres import PASSWORD, PostgresServer, postgres_server
-from village_collector.data_dir import load_command_key
 from village_collector.stores.control import ControlStore
 from village_collector.stores.influx import InfluxAddress, InfluxStore
+from village_collector.trust.command_keys import load_command_key
 
 _START_SECONDS = 20.0
 
