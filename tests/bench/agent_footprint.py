@@ -43,7 +43,7 @@ async def _measure(seconds: float, say: Say) -> dict[str, Any]:
             _telegraf(folder, broker.port) as telegraf,
             six_devices(folder / "site", broker.url, running.command_key) as agent,
         ):
-            await all_ok(running.api)
+            await all_ok(running)
             say(f"six devices are ok; watching for {seconds} s")
             await asyncio.sleep(SETTLING_SECONDS)
             return await _watch(agent.pid, telegraf.pid, seconds)

@@ -40,7 +40,7 @@ async def _measure(seconds: int, say: Say) -> dict[str, Any]:
                 collector(folder / "collector", broker.url) as running,
                 six_devices(folder / "site", broker.url, running.command_key) as agent,
             ):
-                await all_ok(running.api)
+                await all_ok(running)
                 say(f"six devices are ok; watching for {seconds} s after {_SETTLE_SECONDS} s")
                 await asyncio.sleep(_SETTLE_SECONDS)
                 before = _device(device), _process(agent.pid)

@@ -26,6 +26,7 @@ from tests.bench.content import COUNTY, DEVICES, Batch, sites
 from tests.bench.fleet import Fleet, FleetAgent
 from tests.bench.rig import UNLIMITED, RunningCollector, Usage, collector, known, room_for
 from tests.bench.rows import Say
+from tests.collector.people import bearer
 from tests.peers.mosquitto import Mosquitto
 from village_wire.events import CONTENT_JSON
 from village_wire.ids import uuid7
@@ -109,8 +110,9 @@ async def _rounds(
 ) -> dict[str, Any]:
     arrivals = _Arrivals(fleet)
     publisher = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.fanout", str(port), running.api, stdin=-1, stdout=-1, limit=1 << 20
-    )
+        sys.executable, "-m", "tests.bench.fanout", str(port), running.api,
+        stdin=-1, stdout=-1, limit=1 << 20, env={**os.environ, "VILLAGE_TOKEN": running.token},
+    )  # fmt: skip
     raw: list[float] = []
     commands: list[float] = []
     first: list[float] = []
@@ -180,15 +182,15 @@ async def _quiet(usages: dict[str, Usage]) -> None:
 async def _answered(running: RunningCollector, command: str, expected: int) -> float:
     """Wait until the collector has a final answer of all; return when."""
     async with asyncio.timeout(120):
-        while await asyncio.to_thread(_final, running.api, command) < expected:
+        while await asyncio.to_thread(_final, running, command) < expected:
             await asyncio.sleep(0.1)
     return time.monotonic()
 
 
-def _final(api: str, command: str) -> int:
-    connection = http.client.HTTPConnection(urlsplit(api).netloc, timeout=60)
+def _final(running: RunningCollector, command: str) -> int:
+    connection = http.client.HTTPConnection(urlsplit(running.api).netloc, timeout=60)
     try:
-        connection.request("GET", "/api/v1/commands?limit=5")
+        connection.request("GET", "/api/v1/commands?limit=5", headers=bearer(running.token))
         found = json.loads(connection.getresponse().read())["commands"]
         return next((int(entry["counts"]["final"]) for entry in found if entry["id"] == command), 0)
     finally:
@@ -219,7 +221,6 @@ def _publisher(port: int, api: str) -> None:
     request = {
         "target": {"area": COUNTY},
         "arguments": {"kind": "say", "text": _TEXT},
-        "issuer": "bench",
         "expires_in": 300,
     }
     connection = http.client.HTTPConnection(urlsplit(api).netloc, timeout=60)
@@ -231,7 +232,7 @@ def _publisher(port: int, api: str) -> None:
             print(begun, flush=True)
             bare.recv(1000)
         else:
-            headers = {"Content-Type": "application/json"}
+            headers = {"Content-Type": "application/json", **bearer(os.environ["VILLAGE_TOKEN"])}
             connection.request("POST", "/api/v1/commands", json.dumps(request), headers)
             print(begun, flush=True)
             connection.getresponse().read()

@@ -13,10 +13,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 
 from tests.bench.rows import NotMeasured
+from tests.collector.people import api_client, token_for
 
 #: mosquitto drops messages to a slow subscriber with its defaults (1,000 waiting, 20 in flight); a figure must not gain by that.
 UNLIMITED = "max_queued_messages 0\nmax_inflight_messages 0\npersistence false\nlog_type error\nset_tcp_nodelay true\n"
@@ -65,11 +68,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class RunningCollector:
-    """A collector that answers."""
+    """A collector that answers, and an administrator's token."""
 
     process: asyncio.subprocess.Process
     folder: Path
     api: str
+    token: str
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """A client of its API."""
+        return api_client(self.folder / "data", self.api, token=self.token, **options)
 
     @property
     def pid(self) -> int:
@@ -98,7 +106,7 @@ async def collector(folder: Path, broker: str) -> AsyncIterator[RunningCollector
     folder.mkdir(parents=True, exist_ok=True)
     config, addresses = folder / "collector.toml", folder / "data" / "addresses.json"
     config.write_text(
-        f"[collector]\ndata_dir = {json.dumps(str(folder / 'data'))}\n[broker]\nurl = {json.dumps(broker)}\n[api]\nport = 0\n"
+        f"[collector]\ndata_dir = {json.dumps(str(folder / 'data'))}\n[broker]\nurl = {json.dumps(broker)}\n[api]\nport = 0\ntls = false\n"
     )
     with (folder / "collector.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -110,7 +118,8 @@ async def collector(folder: Path, broker: str) -> AsyncIterator[RunningCollector
                 if process.returncode is not None:
                     raise NotMeasured(f"the collector ended: {(folder / 'collector.log').read_text()[-500:]}")
                 await asyncio.sleep(0.05)
-        yield RunningCollector(process, folder, json.loads(addresses.read_text())["api"])
+        token = await asyncio.to_thread(token_for, folder / "data")
+        yield RunningCollector(process, folder, json.loads(addresses.read_text())["api"], token)
     finally:
         await stop(process)
 

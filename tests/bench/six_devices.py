@@ -12,9 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import httpx
-
-from tests.bench.rig import stop
+from tests.bench.rig import RunningCollector, stop
 from tests.bench.rows import NotMeasured
 from tests.peers import free_port
 
@@ -51,13 +49,13 @@ async def six_devices(folder: Path, broker: str, command_key: str) -> AsyncItera
         yield await _program(stack, folder, "village_agent.cli", "run", *config, compiled=True)
 
 
-async def all_ok(api: str, seconds: float = 90) -> None:
+async def all_ok(running: RunningCollector, seconds: float = 90) -> None:
     """Wait until the collector calls all six devices ok; raises `NotMeasured` with what it calls them instead."""
     states: Mapping[str, str] = {}
     try:
-        async with asyncio.timeout(seconds), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(seconds), running.client() as client:
             while True:
-                answer = await client.get(f"{api}/api/v1/devices")
+                answer = await client.get("/devices")
                 states = {row["device"]: row["status"] for row in answer.json()["devices"]}
                 if states.keys() >= DEVICES and all(states[device] == "ok" for device in DEVICES):
                     return

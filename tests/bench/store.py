@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tests.bench.rig import collector
 from tests.bench.rows import NotMeasured, Say
 from tests.collector.kit import T0, batch, entry, inventory, state, status
@@ -106,7 +104,7 @@ async def _health(folder: Path) -> dict[str, Any]:
     async with (
         Mosquitto(folder) as broker,
         collector(folder, broker.url) as program,
-        httpx.AsyncClient(base_url=f"{program.api}/api/v1", trust_env=False, timeout=60) as client,
+        program.client(timeout=60) as client,
     ):
         for _ in range(_TRIES):
             started = time.monotonic()

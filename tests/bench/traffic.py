@@ -103,7 +103,7 @@ async def _measure(quick: bool, say: Say) -> dict[str, Any]:
             _proxy(broker.port, tally) as port,
             six_devices(folder / "site", f"mqtt://127.0.0.1:{port}", running.command_key),
         ):
-            await all_ok(running.api)
+            await all_ok(running)
             start_bytes = sum(tally.mqtt_bytes.values())
             say(f"the start took {start_bytes} bytes of MQTT")
             if quick:

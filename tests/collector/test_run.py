@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from tests.collector.kit import SITE, inventory, state, status
+from tests.collector.people import api_client
 from village_wire.commands import decode_public_key
 from village_wire.events import Event, encode_events
 from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES, MAX_INFLATED_BYTES, deflate, encode_point
@@ -38,6 +39,7 @@ class Program:
         self.folder = folder
         self.process = process
         self.addresses: dict[str, str] = {}
+        self._client: httpx.AsyncClient | None = None
 
     async def ready(self) -> None:
         assert self.process.stdout is not None
@@ -59,9 +61,14 @@ class Program:
             return await self.process.wait(), log
 
     async def get(self, path: str) -> dict[str, object]:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            found: dict[str, object] = (await client.get(f"{self.addresses['api']}/api/v1{path}")).json()
-            return found
+        if self._client is None:
+            self._client = await asyncio.to_thread(api_client, self.folder, self.addresses["api"])
+        found: dict[str, object] = (await self._client.get(path)).json()
+        return found
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
 
 
 class Agent:
@@ -101,9 +108,11 @@ async def program(folder: Path, api_port: int = 0, broker: str = "port = 0") -> 
     command = [sys.executable, "-m", "village_collector.cli", "run", "--config", str(config), "--data-dir", str(folder)]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+    made = Program(folder, process)
     try:
-        yield Program(folder, process)
+        yield made
     finally:
+        await made.close()
         if process.returncode is None:
             process.kill()
             await process.communicate()

@@ -50,11 +50,12 @@ async def configured(folder: Path, influx: str, broker: str) -> AsyncIterator[Pr
         sys.executable, "-m", "village_collector.cli", "run", "--config", str(folder / "collector.toml"),
         stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe,
     )  # fmt: skip
+    made = Program(folder / "data", process)
     try:
-        made = Program(folder / "data", process)
         await made.ready()
         yield made
     finally:
+        await made.close()
         if process.returncode is None:
             process.terminate()
         await process.communicate()

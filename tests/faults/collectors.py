@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from tests.collector.people import administrators_token, api_client
 from tests.peers.influx import BUCKET, ORGANISATION, TOKEN, InfluxServer, influx_server
 from tests.peers.postgres import PASSWORD, PostgresServer, postgres_server
 from village_collector.stores.control import ControlStore
@@ -27,13 +28,14 @@ _START_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Stores:
-    """What several collectors share: both stores, and the key that signs commands."""
+    """What several collectors share: both stores, the key that signs commands, and an administrator's token."""
 
     folder: Path
     postgres: PostgresServer
     influx: InfluxServer
     control_url: str
     key: Ed25519PublicKey
+    token: str
 
     @asynccontextmanager
     async def control(self) -> AsyncIterator[ControlStore]:
@@ -66,7 +68,12 @@ def shared_stores(folder: Path) -> Iterator[Stores]:
         key = load_command_key(folder)
         (folder / "token").write_text(TOKEN)
         postgres.password_file(folder)
-        yield Stores(folder, postgres, influx, postgres.make_database(), key.public_key())
+        url = postgres.make_database()
+        control = ControlStore(url, PASSWORD)
+        control.open()
+        token = administrators_token(control)
+        control.close()
+        yield Stores(folder, postgres, influx, url, key.public_key(), token)
 
 
 class CollectorProgram:
@@ -77,6 +84,7 @@ class CollectorProgram:
         self.folder = stores.folder / name
         self.log = stores.folder / f"{name}.log"
         self.addresses: dict[str, str] = {}
+        self._token = stores.token
         self._config = stores.folder / f"{name}.toml"
         self._config.write_text(
             f"""\
@@ -96,6 +104,7 @@ url = "{stores.control_url}"
 password_file = "{stores.folder / "postgres-password"}"
 [api]
 port = 0
+tls = false
 """
         )
         self._process: Process | None = None
@@ -134,9 +143,9 @@ port = 0
 
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """Return the API's answer."""
-        async with httpx.AsyncClient(trust_env=False, timeout=40) as client:
+        async with api_client(self.folder, self.addresses["api"], token=self._token, timeout=40) as client:
             try:
-                answer = await client.request(method, f"{self.addresses['api']}/api/v1{path}", json=body)
+                answer = await client.request(method, path, json=body)
             except httpx.TransportError as error:
                 raise AssertionError(f"{self.name}: {error!r}: {self.log.read_text()[-3000:]}") from None
             assert answer.is_success, answer.text

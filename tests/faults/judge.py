@@ -159,11 +159,11 @@ def _judge_commands(produced: Produced, stored: StoreCopy, verdict: Verdict) -> 
         if event.kind == "command_result" and event.id not in seen:
             seen.add(event.id)
             results[event.data["command"], event.agent, event.device].append(event)
-    issued = {command.issuer: command for command in stored.commands}
+    issued = {command.number: command for command in stored.commands}
     counts = Counter({"commands sent": len(produced.orders)})
     answered: set[str] = set()
     for order in produced.orders:
-        command = issued.get(order.issuer)
+        command = issued.get(order.number)
         counts[f"commands answered {order.status or 'not at all'}"] += 1
         counts["commands executed"] += len(order.executions)
         if command is None:

@@ -120,14 +120,14 @@ class Load:
         reader.changed.set()
 
     async def _send_commands(self, village: Village) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as client, asyncio.TaskGroup() as group:
+        async with village.client(timeout=20) as client, asyncio.TaskGroup() as group:
             number = 0
             while not await self._stopped(self._random.uniform(*_COMMAND_PAUSE)):
                 number += 1
                 order, body = self._order(number)
                 self.produced.orders.append(order)
                 self._orders[order.kind, order.mark] = order
-                group.create_task(_send(client, village.url, order, body), name=order.issuer)
+                group.create_task(_send(client, order, body), name=f"order {number}")
 
     def _order(self, number: int) -> tuple[Order, dict[str, Any]]:
         agent = self._random.choice(AGENTS)
@@ -151,7 +151,7 @@ class Load:
                 arguments = {"kind": "say", "text": mark}
         life = self._random.choice(_LIVES)
         order = Order(number, str(arguments["kind"]), mark, time.time(), life)
-        return order, {"target": target, "arguments": arguments, "expires_in": life, "issuer": order.issuer}
+        return order, {"target": target, "arguments": arguments, "expires_in": order.exact_life}
 
     def _executed(self, agent: str, device: str, kind: str, mark: str, at: float) -> None:
         order = self._orders.get((kind, mark))
@@ -169,9 +169,9 @@ class Load:
         return True
 
 
-async def _send(client: httpx.AsyncClient, url: str, order: Order, body: dict[str, Any]) -> None:
+async def _send(client: httpx.AsyncClient, order: Order, body: dict[str, Any]) -> None:
     try:
-        order.status = (await client.post(f"{url}/api/v1/commands", json=body)).status_code
+        order.status = (await client.post("/commands", json=body)).status_code
     except httpx.TransportError:
         # The collector was killed; whether it took the command, its store knows.
         order.status = 0

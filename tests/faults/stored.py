@@ -43,7 +43,8 @@ class StoredCommand:
     """A command as the collector issued it."""
 
     id: str
-    issuer: str
+    #: The microseconds of its life, see `Order.exact_life`.
+    number: int
     expires: float
 
 
@@ -77,8 +78,8 @@ def read_control(path: Path, copy: StoreCopy) -> None:
             "SELECT id, agent, device, kind, time, data FROM events"
         ):
             copy.events.append(StoredEvent(event, agent, device or "", kind, time / 1e6, json.loads(data)))
-        for command, issuer, expires in file.execute("SELECT id, issuer, expires FROM commands"):
-            copy.commands.append(StoredCommand(command, issuer, expires / 1e6))
+        for command, issued, expires in file.execute("SELECT id, issued, expires FROM commands"):
+            copy.commands.append(StoredCommand(command, (expires - issued) % 1_000_000, expires / 1e6))
         for command, agent, device, outcome in file.execute(
             "SELECT command, agent, device, outcome FROM command_results"
         ):

@@ -41,7 +41,7 @@ def village() -> tuple[Produced, StoreCopy]:
             result("e2", "accepted"),
             result("e3", "done"),
         ],
-        commands=[StoredCommand(COMMAND, "faults-1", NOW + 5)],
+        commands=[StoredCommand(COMMAND, 1, NOW + 5)],
         outcomes={(COMMAND, *PLACE): "done"},
         samples=[("lin", 1, NOW), ("lin", 2, NOW + 0.2)],
     )

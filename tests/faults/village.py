@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from tests.collector.people import api_client, token_for
 from tests.faults.network import Link
 from tests.faults.produced import CARD_BITS, CARD_SECONDS
 from tests.faults.stored import COUNTER
@@ -77,6 +78,7 @@ class Village:
         self.plan = plan
         self.folder = plan.folder
         self._api_port, self._influx_port = free_port(), free_port()
+        self._token = ""
         self.url = f"http://127.0.0.1:{self._api_port}"
         self.influx_url = f"http://127.0.0.1:{self._influx_port}"
         for name in ("log", "lines", "broker", "influx", *AGENTS, "collector"):
@@ -104,6 +106,10 @@ class Village:
         """The collector's own folder."""
         return self.folder / "collector"
 
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """A client of the collector's API, as an administrator."""
+        return api_client(self.data_dir, self.url, token=self._token, **options)
+
     @property
     def influx(self) -> tuple[str, str, str, str]:
         """Address, organisation, bucket and token of InfluxDB."""
@@ -118,6 +124,7 @@ class Village:
             await self._influx_answers()
             await asyncio.to_thread(self._set_up_influx)
         await asyncio.to_thread(self._write_collector_config)
+        self._token = await asyncio.to_thread(token_for, self.data_dir)
         await self.collector.start()
         for line in self._lines:
             await line.start()
@@ -148,13 +155,13 @@ class Village:
             await self.store.stop()
 
     async def _poll(self, condition: Callable[[list[dict[str, Any]]], bool]) -> None:
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(60), self.client() as client:
             while True:
                 for program in (self.collector, *self.agents.values()):
                     if program.pid and not program.running:
                         raise TimeoutError(f"{program.name} ended; see {program.log}")
                 try:
-                    answer = await client.get(f"{self.url}/api/v1/agents")
+                    answer = await client.get("/agents")
                     if answer.is_success and condition(answer.json()["agents"]):
                         return
                 except httpx.TransportError:
@@ -246,7 +253,7 @@ class Village:
             ("collector", {"data_dir": str(self.data_dir)}),
             ("broker", {"url": f"mqtt://127.0.0.1:{self.plan.broker_port}"}),
             ("telemetry", telemetry),
-            ("api", {"port": self._api_port}),
+            ("api", {"port": self._api_port, "tls": False}),
         )
 
     def _write_agent_config(self, agent: str, key: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 from pymodbus.constants import ExcCodes
 
 from tests.agent.kit import AREA, until
+from tests.collector.people import api_client, token_for
 from tests.faults.clocks import FakeClock, build_library
 from tests.faults.stored import COUNTER, StoreCopy, StoredEvent, read_control, read_sqlite_samples
 from tests.peers import absent, free_port, peer
@@ -68,6 +69,7 @@ class Site:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.broker = broker
         self._board = board
+        self._token = ""
         self.collector = self._program("collector", "village_collector.cli", {})
         self.agent = self._program("agent", "village_agent.cli", dict(clock.environment))
 
@@ -82,14 +84,15 @@ class Site:
             self.folder / "collector.toml",
             ("collector", {"data_dir": str(self.folder / "collector")}),
             ("broker", {"url": self.broker.url}),
-            ("api", {"port": int(self.url.rpartition(":")[2])}),
+            ("api", {"port": int(self.url.rpartition(":")[2]), "tls": False}),
         )
+        self._token = await asyncio.to_thread(token_for, self.folder / "collector")
         await self.collector.start()
         key = self.folder / "collector" / "command_key.pub"
-        async with asyncio.timeout(20), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(20), self._client() as client:
             while True:
                 with contextlib.suppress(httpx.TransportError):
-                    if (await client.get(f"{self.url}/api/v1/agents")).is_success:
+                    if (await client.get("/agents")).is_success:
                         break
                 await asyncio.sleep(0.05)
         write_toml(
@@ -112,6 +115,9 @@ class Site:
         )
         await self.broker.kill()
         await self.agent.start()
+
+    def _client(self) -> httpx.AsyncClient:
+        return api_client(self.folder / "collector", self.url, token=self._token)
 
     async def undated(self) -> int:
         """Lines and events that wait for a date."""
@@ -149,12 +155,11 @@ class Site:
             "arguments": {"kind": "switch", "on": on},
             "expires_in": 10,
         }
-        async with httpx.AsyncClient(trust_env=False) as client:
-            command: dict[str, Any] = (await client.post(f"{self.url}/api/v1/commands", json=body)).json()
+        async with self._client() as client:
+            command: dict[str, Any] = (await client.post("/commands", json=body)).json()
             async with asyncio.timeout(15):
                 while not command["results"] or command["results"][-1]["outcome"] == "accepted":
-                    url = f"{self.url}/api/v1/commands/{command['id']}"
-                    command = (await client.get(url, params={"wait": 1})).json()
+                    command = (await client.get(f"/commands/{command['id']}", params={"wait": 1})).json()
         return str(command["results"][-1]["outcome"])
 
 
