@@ -12,6 +12,7 @@ from village_cli.text import Language, word
 from village_cli.times import local_text
 
 EXAMPLES = examples("village agents", "village agents --json")
+LIST_EXAMPLES = examples("village agent list", "village agent list --json")
 
 
 @answering

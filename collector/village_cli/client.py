@@ -1,9 +1,13 @@
-"""The HTTP API of the collector: requests, and every way in which an answer can be amiss."""
+"""The HTTP API of the collector: requests, and every way in which an answer can be amiss.
+
+A token goes to a server only after its certificate has passed, or to a program on this machine.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,7 +16,9 @@ from typing import Any, Self
 import httpx
 
 from village_cli.failures import UNREACHABLE, Failure
+from village_cli.pinning import MAX_AUTHORITY_BYTES, context, only_certificate, refused, unverified_context
 from village_cli.safety import escape_json
+from village_cli.sessions import Session
 from village_cli.text import Bilingual
 
 #: 10,000 devices take about 6 MB; what is far longer is no answer of a collector.
@@ -60,7 +66,26 @@ class NotACollector(Failure):
 
 
 class Problem(Failure):
-    """The collector answered that it can't or won't (a problem document)."""
+    """The collector answered that it can't or won't (a problem document, `document`)."""
+
+    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+        self.document_of_collector = dict(document)
+        super().__init__(*_told(status, document), status=status)
+
+
+class NotLoggedIn(Problem):
+    """The collector does not know who asks, or not any more."""
+
+    def __init__(self, session: Session, document: Mapping[str, Any]) -> None:
+        super().__init__(401, document)
+        if session.origin == "environment":
+            self.advice = Bilingual(
+                "Set VILLAGE_TOKEN to a valid token: `village token make` prints one.",
+                "请将 VILLAGE_TOKEN 设为有效令牌：village token make 可生成。",
+            )
+        else:
+            login = f"village login --url {session.url}"
+            self.advice = Bilingual(f"Log in with `{login}`.", f"请运行 {login} 登录。")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +97,27 @@ class Answer:
 
 
 class Client:
-    """Requests to one collector. Methods raise `Unreachable`, `NotACollector` or `Problem`."""
+    """Requests to one collector. Methods raise `Unreachable`, `CertificateRefused`, `NotACollector`, `NotLoggedIn` or `Problem`."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        try:
-            address = httpx.URL(self.url)
-        except httpx.InvalidURL as error:
-            raise Unreachable(self.url, str(error)) from None
-        if address.scheme not in {"http", "https"} or not address.host:
-            raise Unreachable(self.url, "not an address such as http://127.0.0.1:8480")
+    def __init__(self, session: Session, *, unverified: bool = False) -> None:
+        """`unverified` is for `authority` alone and takes no token."""
+        self.session = session
+        self.url = session.url.rstrip("/")
+        host = _checked(self.url)
+        tls = self.url.startswith("https:")
+        if unverified and session.token:
+            raise ValueError("a token must not go to a server that was not verified")
+        verify: ssl.SSLContext | bool = False
+        if tls:
+            # Made for plain HTTP it would take longer than most requests.
+            verify = unverified_context() if unverified else context(session.authority)
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1",
+            headers={"Authorization": f"Bearer {session.token}"} if session.token else None,
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            # Loading the certificates takes longer than most requests, and plain HTTP uses none.
-            verify=address.scheme == "https",
+            verify=verify,
             # A proxy for the internet can't reach a collector on this machine.
-            trust_env=not _is_loopback(address.host),
+            trust_env=not _is_loopback(host),
         )
 
     def __enter__(self) -> Self:
@@ -106,6 +135,19 @@ class Client:
     def post(self, path: str, schema: str, document: Mapping[str, Any]) -> Answer:
         """Send a document and read the answer."""
         return self._document("POST", path, schema, content=document)
+
+    def delete(self, path: str, schema: str, **query: QueryValue | None) -> Answer:
+        """Take something away and read what is left."""
+        return self._document("DELETE", path, schema, query=query)
+
+    def do(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> None:
+        """Have something done whose answer says no more than that."""
+        self._exchange(method, path, {}, document, MAX_ANSWER_BYTES, ANSWER_SECONDS)
+
+    def authority(self) -> str:
+        """Return the certificate of the collector's authority (PEM, one certificate)."""
+        body, _ = self._exchange("GET", "/authority", {}, None, MAX_AUTHORITY_BYTES, ANSWER_SECONDS)
+        return only_certificate(body.decode("ascii", "replace"), f"{self.url}/api/v1/authority")
 
     def picture(self, path: str, issuer: str) -> bytes:
         """Ask for a picture and return the JPEG; `issuer` is who wants it."""
@@ -154,7 +196,7 @@ class Client:
         except httpx.TimeoutException:
             raise Unreachable(self.url, "no answer in time") from None
         except httpx.TransportError as error:
-            raise Unreachable(self.url, _plain(error)) from None
+            raise self._failed(error) from None
         except httpx.DecodingError as error:
             raise NotACollector(self.url, str(error)) from None
         if 200 <= status < 300:
@@ -162,17 +204,46 @@ class Client:
         problem = _object(bytes(body))
         if kind != "application/problem+json" or problem is None:
             raise NotACollector(self.url, f"status {status} for {method} {path}")
-        raise _problem(status, problem)
+        # A wrong password is no ended session.
+        if status == 401 and path != "/login":
+            raise NotLoggedIn(self.session, problem)
+        raise Problem(status, problem)
+
+    def _failed(self, error: httpx.TransportError) -> Failure:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return refused(self.url, cause, pinned=bool(self.session.authority))
+            if isinstance(cause, ssl.SSLError):
+                return Unreachable(self.url, f"no TLS connection ({cause.reason or 'refused'})")
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(error, httpx.RemoteProtocolError) and self.url.startswith("http:"):
+            return Unreachable(self.url, f"{_plain(error)}; perhaps it speaks https")
+        return Unreachable(self.url, _plain(error))
 
 
-def _problem(status: int, document: Mapping[str, Any]) -> Problem:
+def _checked(url: str) -> str:
+    """Return the host of an address that may be asked; raises `Failure`."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise Unreachable(url, str(error)) from None
+    if address.userinfo:
+        raise Unreachable(url.replace(address.userinfo.decode(), "…"), "an address holds no name and password")
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise Unreachable(url, "not an address such as https://127.0.0.1:8480")
+    if address.scheme == "http" and not _is_loopback(address.host):
+        raise Unreachable(url, "over plain http anybody on the way could read the token; write https://")
+    return address.host
+
+
+def _told(status: int, document: Mapping[str, Any]) -> tuple[Bilingual, Bilingual]:
     detail = str(document.get("detail") or document.get("title") or f"status {status}").rstrip(".")
     advice = document.get("advice")
     texts = advice if isinstance(advice, dict) else {}
-    return Problem(
+    return (
         Bilingual(f"{detail}.", f"{detail}。"),
         Bilingual(str(texts.get("en") or ""), str(texts.get("zh") or "")),
-        status=status,
     )
 
 

@@ -10,12 +10,27 @@ from typing import Annotated, Literal
 import typer
 from typer.core import TyperGroup
 
-from village_cli import agents, broadcast, camera, commands, devices, door, events, health, history, letters
+from village_cli import (
+    agents,
+    broadcast,
+    camera,
+    commands,
+    devices,
+    door,
+    enrolling,
+    events,
+    health,
+    history,
+    letters,
+    login,
+    passwords,
+    persons,
+    second_factor,
+    tokens,
+)
 from village_cli.failures import BROKEN_PIPE, INTERRUPTED, abandon_output
 from village_cli.options import Settings, examples
 from village_cli.text import choose_language
-
-DEFAULT_URL = "http://127.0.0.1:8480"
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -26,12 +41,20 @@ _SHORT = {
     "devices": "What there is. 设备列表。",
     "history": "The past of a field as a plot, CSV or JSON. 历史曲线。",
     "events": "What happened, and what happens. 事件。",
-    "agents": "The boxes and whether they are connected. 边缘代理。",
+    "agents": "The boxes; as `agent list`. 边缘代理。",
+    "agent": "The boxes: whether connected, enrol, revoke. 边缘代理管理。",
     "device": "All that is known of one device. 单台设备。",
     "broadcast": "Speak through loudspeakers. 广播。",
     "door": "Release a lock. 门禁。",
     "camera": "Take a picture. 摄像机。",
     "command": "Any command to any target. 任意命令。",
+    "login": "Log in at a collector. 登录。",
+    "logout": "End the session. 退出登录。",
+    "whoami": "Who you are, and what you may do. 当前身份。",
+    "passwd": "Change your password. 修改密码。",
+    "totp": "A second factor for your login. 两步验证。",
+    "person": "Who may log in, and what they may do. 用户管理。",
+    "token": "What programs show in place of a login. 程序令牌。",
     "dead-letters": "What the collector could not take. 拒收的消息。",
 }
 
@@ -46,7 +69,7 @@ app = typer.Typer(
     name="village",
     help="Loudspeakers, doors and cameras of villages: their health, history and commands. 乡村广播、门禁和摄像机的运维命令行。",
     epilog=examples(
-        "village health", "village --lang zh events --follow", "village --url http://10.0.0.5:8480 devices"
+        "village health", "village --lang zh events --follow", "village --url https://10.0.0.5:8480 devices"
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -57,6 +80,10 @@ _device = _group(_SHORT["device"])
 _broadcast = _group(_SHORT["broadcast"])
 _door = _group(_SHORT["door"])
 _camera = _group(_SHORT["camera"])
+_agent = _group(_SHORT["agent"])
+_totp = _group(_SHORT["totp"])
+_person = _group(_SHORT["person"])
+_token = _group(_SHORT["token"])
 _command = _group(_SHORT["command"], commands.SendByDefault, commands.EXAMPLES)
 
 
@@ -90,7 +117,45 @@ _command.command("show", epilog=commands.SHOW_EXAMPLES, short_help="What became 
 _command.command("list", epilog=commands.LIST_EXAMPLES, short_help="The latest commands. 最近的命令。")(
     commands.command_list
 )
+app.add_typer(_agent, name="agent", short_help=_SHORT["agent"])
+_agent.command("list", epilog=agents.LIST_EXAMPLES, short_help="Whether they are connected. 代理列表。")(agents.agents)
+_agent.command("add", epilog=enrolling.ADD_EXAMPLES, short_help="A token that enrols a box. 注册代理。")(
+    enrolling.agent_add
+)
+_agent.command("revoke", epilog=enrolling.REVOKE_EXAMPLES, short_help="Shut a box out. 吊销代理。")(
+    enrolling.agent_revoke
+)
 app.command("agents", epilog=agents.EXAMPLES, short_help=_SHORT["agents"])(agents.agents)
+app.command("login", epilog=login.EXAMPLES, short_help=_SHORT["login"])(login.login)
+app.command("logout", epilog=login.LOGOUT_EXAMPLES, short_help=_SHORT["logout"])(login.logout)
+app.command("whoami", epilog=login.WHOAMI_EXAMPLES, short_help=_SHORT["whoami"])(login.whoami)
+app.command("passwd", epilog=passwords.EXAMPLES, short_help=_SHORT["passwd"])(passwords.passwd)
+app.add_typer(_totp, name="totp", short_help=_SHORT["totp"])
+_totp.command("enable", epilog=second_factor.ENABLE_EXAMPLES, short_help="Ask for a code, too. 启用。")(
+    second_factor.totp_enable
+)
+_totp.command("disable", epilog=second_factor.DISABLE_EXAMPLES, short_help="The password is enough. 停用。")(
+    second_factor.totp_disable
+)
+app.add_typer(_person, name="person", short_help=_SHORT["person"])
+_person.command("list", epilog=persons.LIST_EXAMPLES, short_help="Who there is. 用户列表。")(persons.person_list)
+_person.command("add", epilog=persons.ADD_EXAMPLES, short_help="Add one with a role. 添加用户。")(persons.person_add)
+_person.command("show", epilog=persons.SHOW_EXAMPLES, short_help="All of one. 显示用户。")(persons.person_show)
+_person.command("grant", epilog=persons.GRANT_EXAMPLES, short_help="Give a role. 授予角色。")(persons.person_grant)
+_person.command("withdraw", epilog=persons.WITHDRAW_EXAMPLES, short_help="Take a role away. 收回角色。")(
+    persons.person_withdraw
+)
+_person.command("disable", epilog=persons.DISABLE_EXAMPLES, short_help="Let in no more. 停用用户。")(
+    persons.person_disable
+)
+_person.command("enable", epilog=persons.ENABLE_EXAMPLES, short_help="Let in again. 启用用户。")(persons.person_enable)
+_person.command("reset", epilog=persons.RESET_EXAMPLES, short_help="A new initial password. 重置密码。")(
+    persons.person_reset
+)
+app.add_typer(_token, name="token", short_help=_SHORT["token"])
+_token.command("list", epilog=tokens.LIST_EXAMPLES, short_help="What there is. 令牌列表。")(tokens.token_list)
+_token.command("make", epilog=tokens.MAKE_EXAMPLES, short_help="Make one, printed once. 生成令牌。")(tokens.token_make)
+_token.command("revoke", epilog=tokens.REVOKE_EXAMPLES, short_help="End one. 吊销令牌。")(tokens.token_revoke)
 app.command("dead-letters", epilog=letters.EXAMPLES, short_help=_SHORT["dead-letters"])(letters.dead_letters)
 
 
@@ -106,8 +171,14 @@ def _show_version(wanted: bool) -> None:
 def settings(
     ctx: typer.Context,
     url: Annotated[
-        str, typer.Option("--url", envvar="VILLAGE_URL", metavar="URL", help="The collector's address. 采集端地址。")
-    ] = DEFAULT_URL,
+        str | None,
+        typer.Option(
+            "--url",
+            envvar="VILLAGE_URL",
+            metavar="URL",
+            help="The collector's address; else the one last logged in to. 采集端地址；默认为上次登录的采集端。",
+        ),
+    ] = None,
     lang: Annotated[
         Literal["en", "zh"] | None,
         typer.Option("--lang", help="Language; else VILLAGE_LANG, else the locale's. 语言。"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
     from village_cli.client import Client
 
 
+#: Asked where nobody gave an address or logged in.
+DEFAULT_URL = "https://127.0.0.1:8480"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every command needs: the collector's address and the user's language."""
+    """What every command needs: the collector's address (None: the one last logged in to) and the user's language."""
 
-    url: str
+    url: str | None
     language: Language
 
 
@@ -41,6 +46,18 @@ NoWaitOption = Annotated[
     bool, typer.Option("--no-wait", help="Send it and don't wait for the results. 只发送，不等待结果。")
 ]
 
+PasswordFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file", metavar="FILE", help="First line of a file; - is stdin. 密码文件（首行）；- 为标准输入。"
+    ),
+]
+NewPasswordFileOption = Annotated[
+    Path | None,
+    typer.Option("--new-password-file", metavar="FILE", help="A new password, likewise. 新密码文件（首行）。"),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask. 不再确认。")]
+
 
 def settings_of(ctx: typer.Context) -> Settings:
     """Return what stood before the command."""
@@ -50,10 +67,11 @@ def settings_of(ctx: typer.Context) -> Settings:
 
 
 def connect(ctx: typer.Context) -> Client:
-    """Return a client of the chosen collector; use it with `with`. Nothing is sent yet."""
+    """Return a client of the chosen collector, logged in if anybody is; use it with `with`. Nothing is sent yet. Raises `Failure`."""
     from village_cli.client import Client
+    from village_cli.sessions import session_of
 
-    return Client(settings_of(ctx).url)
+    return Client(session_of(settings_of(ctx)))
 
 
 def examples(*lines: str) -> str:

@@ -27,6 +27,7 @@ class Request:
     path: str
     query: dict[str, list[str]]
     document: Any
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +78,16 @@ def serve() -> Iterator[Collector]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
             path = parts.path.removeprefix("/api/v1")
-            reply = collector.reply(
-                Request(self.command, path, parse_qs(parts.query), json.loads(body) if body else None)
-            )
+            document = json.loads(body) if body else None
+            token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+            reply = collector.reply(Request(self.command, path, parse_qs(parts.query), document, token))
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.content_type)
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
             self.wfile.write(reply.body)
 
-        do_GET = do_POST = _handle  # noqa: N815  # Names that the base class calls.
+        do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815  # Names that the base class calls.
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
@@ -104,11 +105,17 @@ def serve() -> Iterator[Collector]:
 
 
 def environment(url: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of the program: English, Beijing time, 100 columns."""
+    """The environment of the program: English, Beijing time, 100 columns, nobody logged in anywhere."""
     kept = {
         key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH", "COVERAGE_PROCESS_START") if key in os.environ
     }
-    base = {"VILLAGE_URL": url, "TZ": "Asia/Shanghai", "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+    base = {
+        "VILLAGE_URL": url,
+        "TZ": "Asia/Shanghai",
+        "LC_ALL": "C.UTF-8",
+        "COLUMNS": "100",
+        "XDG_CONFIG_HOME": str(ROOT / "absent"),
+    }
     return {**kept, **base, **(more or {})}
 
 

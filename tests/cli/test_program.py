@@ -31,7 +31,7 @@ LEAVES = [words for words, command in ALL.items() if not hasattr(command, "comma
 
 def parse(line: str) -> None:
     # As the program does it, up to the call of the command.
-    words = shlex.split(line.partition(" < ")[0].partition(" | ")[0])[1:]
+    words = shlex.split(re.split(" [<>|] ", line)[0])[1:]
     command: Any = get_command(app)
     context = command.make_context("village", words)
     while hasattr(command, "commands"):

@@ -1,0 +1,66 @@
+"""`village totp`: a second factor from an authenticator on the telephone."""
+
+from __future__ import annotations
+
+import typer
+
+from village_cli.asking import NobodyToAsk, ask, somebody_there
+from village_cli.documents import text
+from village_cli.failures import Failure, answering
+from village_cli.options import connect, examples, settings_of
+from village_cli.passwords import given_or_asked
+from village_cli.qr import NoQrOption, show_qr, wanted
+from village_cli.tables import say
+from village_cli.text import Bilingual, Language, word
+
+ENABLE_EXAMPLES = examples("village totp enable", "village totp enable --no-qr")
+DISABLE_EXAMPLES = examples("village totp disable")
+
+
+@answering
+def totp_enable(ctx: typer.Context, no_qr: NoQrOption = False) -> None:
+    """From then on a login needs a code of your authenticator, too.
+
+    启用两步验证。
+    """
+    language = settings_of(ctx).language
+    _need_a_person()
+    with connect(ctx) as client:
+        answer = client.post("/me/totp", "village.totp/1", {})
+        secret = text(answer.document, "secret")
+        say(word("totp_scan", language))
+        if wanted(no_qr):
+            show_qr(text(answer.document, "uri"), language)
+        say(f"{word('totp_secret', language)}: {secret}")
+        say(text(answer.document, "uri"))
+        code = _code(language)
+        password = given_or_asked(None, word("ask_present_password", language))
+        client.do("POST", "/me/totp", {"password": password, "secret": secret, "code": code})
+    say(word("totp_enabled", language))
+
+
+@answering
+def totp_disable(ctx: typer.Context) -> None:
+    """From then on the password is enough.
+
+    停用两步验证。
+    """
+    language = settings_of(ctx).language
+    _need_a_person()
+    with connect(ctx) as client:
+        client.get("/me", "village.me/1")
+        password = given_or_asked(None, word("ask_present_password", language))
+        client.do("DELETE", "/me/totp", {"password": password, "code": _code(language)})
+    say(word("totp_disabled", language))
+
+
+def _code(language: Language) -> str:
+    code = ask(word("ask_code", language)).replace(" ", "")
+    if not code:
+        raise Failure(Bilingual("No code was given; nothing was changed.", "未输入验证码，未做更改。"))
+    return code
+
+
+def _need_a_person() -> None:
+    if not somebody_there():
+        raise NobodyToAsk(Bilingual("A code", "验证码"), Bilingual("Run it on a terminal.", "请在终端中运行。"))
