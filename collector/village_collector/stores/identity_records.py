@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,6 +19,8 @@ _TOKENS_KEPT = timedelta(days=30)
 _CERTIFICATES_KEPT = timedelta(days=30)
 #: The clock of a broker that judges a certificate may be late; only after this a revoked one that ended leaves the list.
 _CLOCKS_APART = timedelta(days=1)
+#: Older SQLite takes 999 variables in a statement.
+_AT_ONCE = 500
 _TRUST = "trust"
 
 
@@ -196,6 +198,17 @@ class IdentityRecords:
         )
         with self._database.read() as connection:
             return [(row.serial, row.revoked) for row in connection.execute(query.order_by(certificates.c.serial))]
+
+    def certificate_names(self, serials: Iterable[str]) -> Mapping[str, str]:
+        """Whose certificates these are, by serial number; those that are not on record are left out."""
+        found: dict[str, str] = {}
+        query = select(certificates.c.serial, certificates.c.subject)
+        wanted = list(serials)
+        with self._database.read() as connection:
+            for start in range(0, len(wanted), _AT_ONCE):
+                part = certificates.c.serial.in_(wanted[start : start + _AT_ONCE])
+                found |= {row.serial: row.subject for row in connection.execute(query.where(part))}
+        return found
 
     def trust_revision(self) -> int:
         """A number that grows with each change of any of this; reading it costs one row."""

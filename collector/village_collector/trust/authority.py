@@ -37,10 +37,14 @@ AUTHORITY_LIFE = timedelta(days=20 * 365)
 AGENT_LIFE = timedelta(days=365)
 #: The collector renews its own by itself.
 OWN_LIFE = timedelta(days=90)
+#: A certificate with which the collector appears at a broker in another's name, to end that one's connection.
+PASSING_LIFE = timedelta(minutes=5)
 #: The clock of whoever checks may be late by so much.
 BACKDATED = timedelta(hours=1)
 #: No agent id holds an underscore, so nobody can be enrolled under the name of a collector or a server.
 COLLECTOR_PREFIX = "village_collector-"
+#: Whoever asks a broker something, and may do nothing there.
+PROBE_NAME = "village_probe"
 _SERVER_NAME = "village_server"
 _COLLECTOR_NAME = re.compile(COLLECTOR_PREFIX + r"[0-9a-f]{16}", re.ASCII)
 _AGENT = re.compile(AGENT_PATTERN)
@@ -103,6 +107,17 @@ class Authority:
         key = generate_private_key(SECP256R1())
         return self._issue(name, key.public_key(), key, now, OWN_LIFE, ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
+    def issue_passing(self, name: str, now: datetime, serial: int | None = None) -> Issued:
+        """Return a client certificate with its key, good for minutes, for `PROBE_NAME` or an agent's id; else `ValueError`.
+
+        `serial` is the serial number, by default a random one.
+        """
+        if name != PROBE_NAME and not _AGENT.fullmatch(name):
+            raise ValueError(f"neither an agent id nor {PROBE_NAME}: {name[:80]!r}")
+        key = generate_private_key(SECP256R1())
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH
+        return self._issue(name, key.public_key(), key, now, PASSING_LIFE, usage, None, serial)
+
     def issue_server(self, names: Sequence[str], now: datetime) -> Issued:
         """Return a server certificate with its key for DNS names and IP addresses; raises `ValueError` for other texts or none."""
         if not names:
@@ -140,12 +155,13 @@ class Authority:
         life: timedelta,
         usage: x509.ObjectIdentifier,
         places: x509.SubjectAlternativeName | None,
+        serial: int | None = None,
     ) -> Issued:
         start = _whole(now - BACKDATED)
         end = min(_whole(now + life), self.certificate.not_valid_after_utc)
         if end <= now:
             raise ValueError(f"the authority's certificate ended on {end:%Y-%m-%d}")
-        serial = x509.random_serial_number()
+        serial = x509.random_serial_number() if serial is None else serial
         builder = _with_identifiers(
             x509.CertificateBuilder()
             .subject_name(_name(subject))

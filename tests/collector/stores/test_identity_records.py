@@ -211,6 +211,16 @@ def test_the_list_of_revoked_certificates_stays_short(control: ControlStore, pre
         renew(control, press, "1", OTHER_KEY, T0)
 
 
+def test_a_serial_number_tells_whose_the_certificate_was(control: ControlStore, press: Press) -> None:
+    for number in range(3):
+        add(control, f"{number:064x}", f"gate-{number}")
+        use(control, press, f"{number:064x}", f"{number:064x}")
+    control.revoke("gate-1", T0)
+    assert control.certificate_names(["2", "3", "ff"]) == {"2": "gate-1", "3": "gate-2"}
+    assert control.certificate_names([f"{n:x}" for n in range(2000)]).keys() == {"1", "2", "3"}
+    assert control.certificate_names([]) == {}
+
+
 def test_collectors_have_names_of_their_own(control: ControlStore, press: Press) -> None:
     for name in (COLLECTOR, COLLECTOR, "village_server", "villageXcollector-1"):
         control.record_certificate(press.issue(name, KEY), T0)

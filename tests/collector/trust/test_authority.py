@@ -120,6 +120,16 @@ def test_a_collector_has_a_name_that_no_agent_can_have(tmp_path: Path, authority
         authority.issue_client("gate-1", NOW)
 
 
+def test_a_passing_certificate_ends_within_minutes_and_is_nobody_elses(authority: Authority, tmp_path: Path) -> None:
+    issued = authority.issue_passing("gate-1", NOW, 0x1234)
+    assert (issued.serial, issued.subject, issued.not_after - NOW < timedelta(minutes=6)) == ("1234", "gate-1", True)
+    assert openssl_verify(tmp_path, issued.pem, "-purpose", "sslclient") == ""
+    assert authority.issue_passing("village_probe", NOW).serial != authority.issue_passing("village_probe", NOW).serial
+    for name in (COLLECTOR, "village_server", "Gate", ""):
+        with pytest.raises(ValueError, match="neither an agent id"):
+            authority.issue_passing(name, NOW)
+
+
 def test_another_authority_vouches_for_nobody(tmp_path: Path, authority: Authority) -> None:
     (tmp_path / "other").mkdir()
     other = load_authority(tmp_path / "other", make=True)
