@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from village_collector.cli_options import ConfigOption, DataDirOption, load
+from village_collector.command_key_cli import command_key_app
 from village_collector.influx_cli import influx_app
-
-if TYPE_CHECKING:
-    from village_collector.config import Settings
-
-EXIT_CONFIGURATION = 3
-EXIT_RUNNING = 4
 
 app = typer.Typer(
     add_completion=False,
@@ -31,6 +26,7 @@ Examples 示例:
   village-collector influx setup --url http://127.0.0.1:8086 --username admin  prepare InfluxDB 准备 InfluxDB
 """,
 )
+app.add_typer(command_key_app, name="command-key")
 app.add_typer(influx_app, name="influx")
 
 
@@ -41,23 +37,6 @@ class LogLevel(enum.StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        help="Configuration file (TOML); every key has a default. 配置文件（可省略）。",
-        show_default=False,
-    ),
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir", help="Folder of data and keys, instead of the file's. 数据和密钥文件夹。", show_default=False
-    ),
-]
 
 
 def _show_version(wanted: bool) -> None:
@@ -96,7 +75,7 @@ def run(
     ] = LogLevel.INFO,
 ) -> None:
     """Serve until stopped."""
-    settings = _load(config, data_dir)
+    settings = load(config, data_dir)
     from village_collector.run import run as run_collector
 
     raise typer.Exit(run_collector(settings, log_level.value))
@@ -117,7 +96,7 @@ def check(
     json_: Annotated[bool, typer.Option("--json", help="Answer for programs. 输出 JSON。")] = False,
 ) -> None:
     """Check the configuration, then what answers."""
-    settings = _load(config, data_dir)
+    settings = load(config, data_dir)
     import asyncio
     import json
 
@@ -132,40 +111,6 @@ def check(
             typer.echo(f"{row.status:8} {row.part:13} {row.evidence}")
     found = {row.status for row in rows}
     raise typer.Exit(2 if "down" in found else 1 if "degraded" in found else 0)
-
-
-@app.command(
-    "command-key",
-    help="Print the public key that agents need as `command_key`; made at the first call. 打印代理配置中 command_key 所需的公钥。",
-    epilog="""\b
-Example 示例:
-  village-collector command-key --data-dir /var/lib/village-collector
-""",
-)
-def command_key(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """Print the public key."""
-    settings = _load(config, data_dir)
-    from village_collector.data_dir import DataDirProblem, load_command_key
-    from village_wire.commands import encode_public_key
-
-    folder = settings.collector.data_dir
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        typer.echo(encode_public_key(load_command_key(folder, settings.collector.keys_dir).public_key()))
-    except (OSError, DataDirProblem) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-
-
-def _load(config: Path | None, data_dir: Path | None) -> Settings:
-    from village_collector.config import load_settings
-    from village_wire.settings import InvalidSettings
-
-    try:
-        return load_settings(config, data_dir)
-    except InvalidSettings as error:
-        typer.echo(f"{error}\nThe configuration is wrong; nothing was started. 配置有误，未启动。", err=True)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
 
 
 def main() -> None:
