@@ -221,7 +221,7 @@ class ApiSection(_Section):
         examples=[["collector.example.cn", "10.0.0.5"]],
     )
     tls: bool = Field(
-        True,
+        False,
         description="Serve HTTPS. Without it only programs on this machine, such as a proxy, reach the API. 使用 HTTPS；关闭后仅本机程序（如代理）可访问。",
         examples=[True],
     )

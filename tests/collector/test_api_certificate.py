@@ -30,7 +30,7 @@ NOW = datetime.now(UTC)
 
 
 def _settings(folder: Path, **api: object) -> Settings:
-    return Settings(collector=CollectorSection(data_dir=folder), api=ApiSection.model_validate(api))
+    return Settings(collector=CollectorSection(data_dir=folder), api=ApiSection.model_validate({"tls": True, **api}))
 
 
 @pytest.fixture
@@ -61,15 +61,18 @@ async def _serial(port: int, folder: Path, name: str = "localhost") -> str:
 
 def test_the_names_are_all_by_which_the_api_is_reached() -> None:
     api = ApiSection(
-        host="10.0.0.7", names=("Server.Example.CN", "2001:DB8::1"), public_url="https://public.example.cn:8480/"
+        tls=True,
+        host="10.0.0.7",
+        names=("Server.Example.CN", "2001:DB8::1"),
+        public_url="https://public.example.cn:8480/",
     )
     assert api_names(api, "box") == (
         "localhost", "127.0.0.1", "::1", "10.0.0.7", "server.example.cn", "2001:db8::1", "public.example.cn", "box",
     )  # fmt: skip
-    assert api_names(ApiSection(host="0.0.0.0"), "under_score") == ("localhost", "127.0.0.1", "::1")
+    assert api_names(ApiSection(tls=True, host="0.0.0.0"), "under_score") == ("localhost", "127.0.0.1", "::1")
     assert public_name(api) == "Server.Example.CN"
     assert public_name(ApiSection()) == ""
-    assert public_name(ApiSection(host="0.0.0.0"))
+    assert public_name(ApiSection(tls=True, host="0.0.0.0"))
 
 
 async def test_an_own_one_is_issued_once_and_trusted_through_the_authority(

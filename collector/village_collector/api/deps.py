@@ -30,6 +30,7 @@ class Deps:
     `problems` tells what keeps the collector itself from taking data in now: called in any thread, must not block.
     `public_url` is how agents reach the API, such as `http://127.0.0.1:8480`, without a path.
     `doubt` is that of `health.evaluate`: called in any thread, must not block.
+    `hosts` are the names and addresses under which the API may be called, lower case, beside that of `public_url`.
     `audit` records acts and refusals.
     `picture_seconds` is how long a request waits for a picture: a 4G uplink of 1 Mbit/s carries 3 MB in 25 s.
     """
@@ -46,6 +47,7 @@ class Deps:
     now: Callable[[], datetime] = _now
     doubt: Callable[[str], Doubt] = lambda _agent: ""
     audit: Audit = field(kw_only=True)
+    hosts: frozenset[str] = frozenset()
 
 
 def _deps(request: Request) -> Deps:
