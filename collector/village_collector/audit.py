@@ -99,6 +99,25 @@ class Audit:
         except StoreUnavailable as error:
             _log.warning("a refusal of %s to %r at %s is not in the audit log: %s", action, actor, address, error)
 
+    async def failed(
+        self,
+        actor: str,
+        address: str,
+        action: str,
+        *,
+        target: str = "",
+        area: str = "",
+        reason: str = "",
+        command: str = "",
+    ) -> None:
+        """Record that an act came to nothing; a store that can't take it is logged, since the caller has an error to tell already."""
+        try:
+            await self.record(
+                actor, address, action, target=target, area=area, outcome="failed", reason=reason, command=command
+            )
+        except StoreUnavailable as error:
+            _log.warning("a failed %s of %r is not in the audit log: %s", action, actor, error)
+
     async def run(self, seal_seconds: float = SEAL_SECONDS) -> None:
         """Seal what is unsealed, at once and then at intervals, and tell of floods, until cancelled."""
         await self._restore()

@@ -141,9 +141,18 @@ class CommandService:
         return self._arrived
 
     async def issue(
-        self, target: Target, arguments: Arguments, issuer: str, expires_in: float, *, command: UUID | None = None
+        self,
+        target: Target,
+        arguments: Arguments,
+        issuer: str,
+        expires_in: float,
+        *,
+        command: UUID | None = None,
+        before_sending: Callable[[], Awaitable[None]] | None = None,
     ) -> UUID:
         """Check, store, sign and publish a command; return its id once the broker has it.
+
+        What `before_sending` raises is passed on, and the command is not sent.
 
         Raises:
             BadExpiry, UnknownTarget, NoSuchAbility: nothing was stored or sent.
@@ -179,6 +188,8 @@ class CommandService:
         )
         if not await asyncio.to_thread(add):
             await asyncio.to_thread(self._nobody, target, ABILITIES[arguments.kind])
+        if before_sending is not None:
+            await before_sending()
         await self._send(order)
         return order.id
 

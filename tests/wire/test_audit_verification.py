@@ -214,7 +214,7 @@ def test_all_hashes_made_anew_after_a_removal(made: tuple[Log, int]) -> None:
 def test_a_changed_seal(made: tuple[Log, int], data: st.DataObject) -> None:
     log, _ = made
     place = data.draw(st.integers(0, len(log.seals) - 1))
-    change = data.draw(
+    change: dict[str, Any] = data.draw(
         st.sampled_from(
             [{"hash": "c" * 64}, {"time": T0 - timedelta(days=1)}, {"signature": "AAAA"}, {"number": 10**6}]
         )

@@ -68,21 +68,23 @@ class Caller:
             for grant in wanted
         )
 
-    def check(self, right: Right, area: str) -> None:
-        """Raise `Forbidden` unless the caller has a right in an area."""
+    def check(self, right: Right, area: str, action: str = "", target: str = "") -> None:
+        """Raise `Forbidden` unless the caller has a right in an area; action and target are for the audit log."""
         if not self.may(right, area):
-            raise Forbidden(self, right, area)
+            raise Forbidden(self, right, area, action, target)
 
 
 class Forbidden(Problem):
-    """The caller lacks a right; the answer names it, the audit log keeps it."""
+    """The caller lacks a right; the answer names it, the audit log keeps it with the action, or with the request where that is ""."""
 
-    def __init__(self, caller: Caller, right: Right, area: str = "") -> None:
+    def __init__(self, caller: Caller, right: Right, area: str = "", action: str = "", target: str = "") -> None:
         where = f" in area {area}" if area else ""
         super().__init__(403, f"this needs the right '{right}'{where}, which {caller.person} does not have", "right")
         self.caller = caller
         self.right = right
         self.area = area
+        self.action = action
+        self.target = target
 
 
 class Requires:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from village_collector.api import cameras, commands, dead_letters, devices, events, health
+from village_collector.api import audit, cameras, commands, dead_letters, devices, events, health
 from village_collector.api.access import PUBLIC, Requires
 from village_collector.api.common import PROBLEMS
 from village_collector.api.deps import Deps
 from village_collector.api.guard import Guard
 from village_collector.api.problems import install
+from village_collector.api.refusals import record_foreign, record_refusals
 from village_wire import __version__
 
 PREFIX = "/api/v1"
 
 
 def create_app(deps: Deps) -> FastAPI:
-    """Return the ASGI application. Requests are accepted only for loopback names and the host of `deps.public_url`."""
+    """Return the ASGI application. Requests are accepted only for loopback names, `deps.hosts` and the host of `deps.public_url`."""
     app = FastAPI(
         title="Village collector",
         description="Cameras, doors and loudspeakers of villages. 乡村摄像机、门禁与广播。",
@@ -32,12 +34,17 @@ def create_app(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     install(app)
-    for topic in (health, devices, events, commands, cameras, dead_letters):
+    record_refusals(app)
+    for topic in (health, devices, events, commands, cameras, dead_letters, audit):
         _declare_rights(topic.router)
         app.include_router(topic.router, prefix=PREFIX, responses=PROBLEMS)
     _declare_scheme(app)
     public = urlsplit(deps.public_url).hostname
-    app.add_middleware(Guard, hosts=[public.lower()] if public else [])
+    app.add_middleware(
+        Guard,
+        hosts=[*deps.hosts, *([public.lower()] if public else [])],
+        refused=partial(record_foreign, deps.audit),
+    )
     return app
 
 

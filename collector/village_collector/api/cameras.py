@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.requests import ClientDisconnect
 
 from village_collector.api.access import Looker
-from village_collector.api.commands import check_target, issued
+from village_collector.api.commands import check_target, issued, shown_target
 from village_collector.api.common import AgentPath, CommandPath, DevicePath
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.guard import MAX_UPLOAD_BYTES, UPLOAD_PREFIX
@@ -45,14 +45,14 @@ async def snapshot(
     502 with the agent's reason, 504 when nothing came. 拍照，最多等待 25 秒。
     """
     target = Target(agent=agent, device=device)
-    await check_target(deps, caller, target, "look")
+    area = await check_target(deps, caller, target, "snapshot")
     command = deps.commands.new_id()
     try:
         with deps.uploads.expect(command) as upload:
             url = f"{deps.public_url.rstrip('/')}{UPLOAD_PREFIX}{command}"
             arguments = Snapshot(upload_url=url, upload_token=upload.token)
             async with asyncio.timeout(deps.picture_seconds):
-                await issued(deps, caller, target, arguments, LIFE_SECONDS, command=command)
+                await issued(deps, caller, target, area, arguments, LIFE_SECONDS, command=command)
                 picture = await _picture(deps, upload)
     except TooManyUploads as error:
         raise Problem(503, str(error), "too_many") from None
@@ -60,6 +60,9 @@ async def snapshot(
         raise Problem(
             504, f"no picture from {agent}/{device} in {deps.picture_seconds:g} seconds", "camera", command=str(command)
         ) from None
+    await deps.audit.record(
+        caller.person, caller.address, "camera.look", target=shown_target(target), area=area, command=str(command)
+    )
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 

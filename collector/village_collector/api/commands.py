@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, NotRequired
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
 from village_collector.commands import (
     MAX_WAIT,
-    BadExpiry,
+    CommandProblem,
     CommandReport,
     NoSuchAbility,
     NotSent,
@@ -39,6 +40,16 @@ RIGHTS_OF_KINDS: Mapping[str, Right] = {
     "switch": "maintain",
     "snapshot": "look",
     "indicate": "maintain",
+}
+
+#: Kind of command -> its name in the audit log.
+ACTIONS: Mapping[str, str] = {
+    "say": "broadcast.say",
+    "stop": "broadcast.stop",
+    "unlock": "door.unlock",
+    "switch": "switch.set",
+    "snapshot": "camera.snapshot",
+    "indicate": "indicator.set",
 }
 
 
@@ -124,8 +135,8 @@ async def issue(deps: Provided, caller: Viewer, request: CommandRequest) -> Resp
     """
     if request.arguments.kind == "snapshot":
         raise Problem(422, "take pictures with POST /api/v1/cameras/{agent}/{device}/snapshot", "bad_request")
-    await check_target(deps, caller, request.target, RIGHTS_OF_KINDS[request.arguments.kind])
-    command = await issued(deps, caller, request.target, request.arguments, request.expires_in)
+    area = await check_target(deps, caller, request.target, request.arguments.kind)
+    command = await issued(deps, caller, request.target, area, request.arguments, request.expires_in)
     return await _document(command, await deps.commands.report(command), 202)
 
 
@@ -165,8 +176,12 @@ def commands(deps: Provided, caller: Viewer, limit: Limit = 100) -> Response:
     return answer("commands", {"commands": entries})
 
 
-async def check_target(deps: Deps, caller: Caller, target: Target, right: Right) -> None:
-    """Raise `Problem` 404 for a target that the caller may not see, as for an unknown one, and `Forbidden` without the right for it."""
+async def check_target(deps: Deps, caller: Caller, target: Target, kind: str) -> str:
+    """Return the area of a command's target.
+
+    Raises `Problem` 404 for a target that the caller may not see, as for an unknown one, and `Forbidden` without the right for it.
+    """
+    action, shown = ACTIONS[kind], shown_target(target)
     if target.area is not None:
         area = target.area
         seen = caller.areas("view")
@@ -176,24 +191,51 @@ async def check_target(deps: Deps, caller: Caller, target: Target, right: Right)
         area = known or ""
         visible = known is not None and caller.may("view", area)
     if not visible:
+        reason = "outside the areas that this person sees" if area else "unknown target"
+        await deps.audit.refused(caller.person, caller.address, action, target=shown, area=area, reason=reason)
         raise Problem(404, str(UnknownTarget.of(target)), "unknown")
-    caller.check(right, area)
+    caller.check(RIGHTS_OF_KINDS[kind], area, action, shown)
+    return area
+
+
+def shown_target(target: Target) -> str:
+    """Return a target as the audit log names it: an area, an agent, or `agent/device`."""
+    if target.area is not None:
+        return target.area
+    return f"{target.agent}/{target.device}" if target.device is not None else str(target.agent)
 
 
 async def issued(
-    deps: Deps, caller: Caller, target: Target, arguments: Arguments, expires_in: float, *, command: UUID | None = None
+    deps: Deps,
+    caller: Caller,
+    target: Target,
+    area: str,
+    arguments: Arguments,
+    expires_in: float,
+    *,
+    command: UUID | None = None,
 ) -> UUID:
-    """Issue a command; its errors become problems."""
+    """Issue a command, recorded in the audit log before it is sent; its errors become problems."""
+    identity = command or deps.commands.new_id()
+    act, shown = (caller.person, caller.address, ACTIONS[arguments.kind]), shown_target(target)
+    record = partial(deps.audit.record, *act, target=shown, area=area, command=str(identity))
     try:
-        return await deps.commands.issue(target, arguments, caller.person, expires_in, command=command)
-    except UnknownTarget as error:
-        raise Problem(404, str(error), "unknown") from None
-    except NoSuchAbility as error:
-        raise Problem(409, str(error), "no_ability") from None
-    except BadExpiry as error:
-        raise Problem(422, str(error), "bad_request") from None
-    except NotSent as error:
-        raise Problem(503, f"the command was not sent: {error}", "broker", command=str(error.command)) from None
+        return await deps.commands.issue(
+            target, arguments, caller.person, expires_in, command=identity, before_sending=record
+        )
+    except CommandProblem as error:
+        await deps.audit.failed(*act, target=shown, area=area, reason=str(error), command=str(identity))
+        raise _problem(error) from None
+
+
+def _problem(error: CommandProblem) -> Problem:
+    if isinstance(error, UnknownTarget):
+        return Problem(404, str(error), "unknown")
+    if isinstance(error, NoSuchAbility):
+        return Problem(409, str(error), "no_ability")
+    if isinstance(error, NotSent):
+        return Problem(503, f"the command was not sent: {error}", "broker", command=str(error.command))
+    return Problem(422, str(error), "bad_request")
 
 
 async def _document(command: UUID, report: CommandReport | None, status: int = 200) -> Response:

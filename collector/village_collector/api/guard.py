@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -24,13 +24,20 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 UPLOAD_PREFIX = "/api/v1/uploads/"
 
+#: Takes the caller's address, method and path, and the reason.
+Refused = Callable[[str, str, str], Awaitable[None]]
+
 
 class Guard:
     """ASGI middleware. Refuses foreign and cross-site requests, counts bodies, and turns unforeseen errors into answers."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
-        """`hosts` are names, lower case and without port, that are accepted beside the loopback ones."""
+    def __init__(self, app: ASGIApp, hosts: Collection[str] = (), refused: Refused | None = None) -> None:
+        """`hosts` are names, lower case and without port, that are accepted beside the loopback ones.
+
+        `refused` is told of foreign and cross-site requests.
+        """
         self._app = app
+        self._refused = refused
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +51,9 @@ class Guard:
         limit = MAX_UPLOAD_BYTES if scope["path"].startswith(UPLOAD_PREFIX) else MAX_BODY_BYTES
         refused = self._judge(scope, limit)
         if refused is not None:
+            if refused.advice == "foreign" and self._refused is not None:
+                client = scope.get("client")
+                await self._refused(client[0] if client else "", f"{scope['method']} {scope['path']}", refused.detail)
             await problem_response(refused)(scope, receive, send)
             return
         started = False

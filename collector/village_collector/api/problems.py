@@ -115,17 +115,10 @@ def problem_response(problem: Problem) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Make every foreseen error of the application a problem document. The unforeseen are the guard's."""
-    app.add_exception_handler(Problem, _on_problem)
+    """Make foreseen errors of the application problem documents. `refusals` has `Problem` itself, the guard the unforeseen."""
     app.add_exception_handler(StoreUnavailable, _on_store)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-
-
-def _on_problem(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, Problem):
-        raise error
-    return problem_response(error)
 
 
 def _on_store(_request: Request, error: Exception) -> Response:

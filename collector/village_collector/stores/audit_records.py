@@ -135,8 +135,10 @@ class AuditRecords:
         with self._database.read() as connection:
             return [Seal._make(row) for row in connection.execute(query)], _last_seal(connection)
 
-    def audit(self, wanted: AuditFilter, limit: int, after: int | None = None, before: int | None = None) -> list[str]:
-        """Texts of entries: the newest first, those before a number if given; with `after` in order, those after that number."""
+    def audit(
+        self, wanted: AuditFilter, limit: int, after: int | None = None, before: int | None = None
+    ) -> list[tuple[int, str]]:
+        """Numbers and texts of entries: the newest first, those before a number if given; with `after` in order, those after that number."""
         query = _filtered(wanted).limit(limit)
         if before is not None:
             query = query.where(audit_entries.c.number < before)
@@ -145,7 +147,7 @@ class AuditRecords:
         else:
             query = query.where(audit_entries.c.number > after).order_by(audit_entries.c.number)
         with self._database.read() as connection:
-            return list(connection.scalars(query))
+            return [(row.number, row.entry) for row in connection.execute(query)]
 
     def command_outcomes(self, ids: Sequence[str]) -> Mapping[str, CommandOutcome]:
         """What became of commands, by id, as far as they are still kept."""
@@ -223,7 +225,7 @@ def _stored(row: Row[Any]) -> StoredEntry:
 
 def _filtered(wanted: AuditFilter) -> Select[Any]:
     columns = audit_entries.c
-    query = select(columns.entry)
+    query = select(columns.number, columns.entry)
     exact = {columns.actor: wanted.actor, columns.outcome: wanted.outcome, columns.target: wanted.target}
     for column, value in exact.items():
         if value is not None:

@@ -1,0 +1,62 @@
+"""Refusals on their way to the audit log: of callers without a right, and of unknown ones."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request, Response
+
+from village_collector.api.access import Forbidden, address_of
+from village_collector.api.deps import Deps
+from village_collector.api.problems import Problem, problem_response
+from village_collector.audit import Audit
+
+#: What a refusal is called where no route said what was to be done; the target is then method and path.
+REQUEST = "request"
+#: Advice of refusals to unknown callers: no login, no upload token. Logging in and enrolling record theirs themselves.
+_UNKNOWN_CALLERS = frozenset({"login", "token"})
+_RECORD_THEMSELVES = ("/login", "/enrolments", "/renewals")
+
+
+def record_refusals(app: FastAPI) -> None:
+    """Record what routes refuse before the answer leaves."""
+    app.add_exception_handler(Forbidden, _on_forbidden)
+    app.add_exception_handler(Problem, _on_problem)
+
+
+async def record_foreign(audit: Audit, address: str, request: str, reason: str) -> None:
+    """Record a request that is not meant for this collector or comes from another web page."""
+    await audit.refused("", address, REQUEST, target=request, reason=reason)
+
+
+async def _on_forbidden(request: Request, error: Exception) -> Response:
+    if not isinstance(error, Forbidden):
+        raise error
+    where = (error.action, error.target) if error.action else (REQUEST, _shown(request))
+    await _deps(request).audit.refused(
+        error.caller.person,
+        error.caller.address,
+        where[0],
+        target=where[1],
+        area=error.area,
+        reason=f"lacks the right '{error.right}'",
+    )
+    return problem_response(error)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    if not isinstance(error, Problem):
+        raise error
+    if error.advice in _UNKNOWN_CALLERS and not request.url.path.endswith(_RECORD_THEMSELVES):
+        await _deps(request).audit.refused(
+            "", address_of(request), REQUEST, target=_shown(request), reason=error.detail
+        )
+    return problem_response(error)
+
+
+def _shown(request: Request) -> str:
+    return f"{request.method} {request.url.path}"
+
+
+def _deps(request: Request) -> Deps:
+    deps = request.app.state.deps
+    assert isinstance(deps, Deps)  # noqa: S101  # `create_app` always sets it.
+    return deps
