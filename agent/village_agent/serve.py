@@ -22,6 +22,7 @@ put_off()
 from village_agent.app import GRACE_SECONDS, Agent, AlreadyRunning, state_lock  # noqa: E402 - after what is put off
 from village_agent.config import Settings, load  # noqa: E402
 from village_agent.roster import Roster  # noqa: E402
+from village_wire import core_dumps  # noqa: E402
 from village_wire.settings import InvalidSettings  # noqa: E402
 from village_wire.systemd import Notifier  # noqa: E402
 
@@ -51,6 +52,7 @@ def configure_logging(level: str) -> None:
 
 def main(config: Path, log_level: str) -> int:
     """Serve until SIGTERM or SIGINT; a second signal ends at once. Return the exit code."""
+    core_dumps.forbid()
     configure_logging(log_level)
     try:
         settings = load(config)

@@ -189,6 +189,9 @@ def settings(
 ) -> None:
     """Keep what stands before the command."""
     del version
+    from village_wire import core_dumps
+
+    core_dumps.forbid()
     ctx.obj = Settings(url, choose_language(lang, os.environ))
 
 

@@ -55,6 +55,9 @@ def _options(
     ] = False,
 ) -> None:
     del version
+    from village_wire import core_dumps
+
+    core_dumps.forbid()
 
 
 @app.command(
