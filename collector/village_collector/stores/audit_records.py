@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, func, insert, or_, select
+from sqlalchemy import Connection, Row, Select, false, func, insert, or_, select
 
 from village_collector.stores.command_records import CommandRecord, record_of
 from village_collector.stores.database import Database
@@ -237,7 +237,7 @@ def _filtered(wanted: AuditFilter) -> Select[Any]:
     if wanted.area is not None:
         query = query.where(columns.area.startswith(prefix(wanted.area)))
     if wanted.areas is not None:
-        query = query.where(or_(*(columns.area.startswith(prefix(area)) for area in wanted.areas)))
+        query = query.where(or_(false(), *(columns.area.startswith(prefix(area)) for area in wanted.areas)))
     if wanted.since is not None:
         query = query.where(columns.time >= wanted.since)
     if wanted.until is not None:
