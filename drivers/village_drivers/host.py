@@ -19,6 +19,9 @@ from village_drivers.kit import Device, DriverConfig, Misconfigured, Report, Ser
 from village_wire.points import Value
 from village_wire.states import Status
 
+#: Longer than any of the kernel's numbers with its line end, and short enough for a float.
+_MAX_DIGITS = 20
+
 
 class HostConfig(DriverConfig):
     """Settings of the driver `host`."""
@@ -99,6 +102,8 @@ class Host:
 
 def _number(file: Path, base: int) -> int | None:
     try:
-        return int(file.read_text(), base)
+        with file.open("rb") as stream:
+            text = stream.read(_MAX_DIGITS + 1)
+        return int(text, base) if len(text) <= _MAX_DIGITS else None
     except (OSError, ValueError):
         return None

@@ -92,7 +92,7 @@ async def test_all_faults_stand_in_the_evidence_and_the_gravest_in_the_code(tmp_
         assert evidence in report.states[0][2]
 
 
-@pytest.mark.parametrize("text", ["", "warm", "\N{REPLACEMENT CHARACTER}"])
+@pytest.mark.parametrize("text", ["", "warm", "\N{REPLACEMENT CHARACTER}", "9" * 400])
 async def test_unreadable_sensors_are_left_out(tmp_path: Path, text: str) -> None:
     report = Recorder()
     async with running(_host(_sys(tmp_path, text, text)), report):

@@ -277,9 +277,17 @@ def _apply(item: _Filter, value: object) -> object:
             return found
         if item.name == "int":
             return int(found)
-        return round(found, int(item.argument) if isinstance(item.argument, (int, float)) else 0)
+        return _round(found, int(item.argument) if isinstance(item.argument, (int, float)) else 0)
     text = _text(value)
     return {"lower": text.lower(), "upper": text.upper(), "trim": text.strip()}.get(item.name, text)
+
+
+def _round(value: float, digits: int) -> object:
+    try:
+        return round(value, digits)
+    except OverflowError:
+        # 1.7e308 to its hundreds of digits before the point would be 2e308.
+        return MISSING
 
 
 def _text(value: object) -> str:

@@ -35,6 +35,7 @@ from village_drivers.mqtt.templates import (
         ("{{ value_json.a | int }}", '{"a": "2.9"}', "2"),
         ("{{ value_json.a | round(1) }}", '{"a": 2.26}', "2.3"),
         ("{{ value_json.a | round }}", '{"a": 2.26}', "2.0"),
+        ("{{ value_json.a | round(-308) }}", '{"a": 1.7e308}', None),
         ("{{ value_json.a | default('none yet') }}", "{}", "none yet"),
         ("{{ value_json.a | default(0) | int }}", "{}", "0"),
         ("{{ value_json.a | is_defined }}", "{}", None),

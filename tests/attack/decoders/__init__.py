@@ -1,0 +1,12 @@
+"""Every reader of network, serial and file bytes, under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.attack.decoders import agent, cli, collector, drivers, wire
+from tests.attack.decoders.kit import Decoder
+
+DECODERS: Mapping[str, Decoder] = {
+    decoder.name: decoder for module in (wire, drivers, agent, collector, cli) for decoder in module.DECODERS
+}

@@ -1,0 +1,7 @@
+"""Readers of cli."""
+
+from __future__ import annotations
+
+from tests.attack.decoders.kit import Decoder
+
+DECODERS: tuple[Decoder, ...] = ()

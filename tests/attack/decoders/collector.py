@@ -1,0 +1,7 @@
+"""Readers of collector."""
+
+from __future__ import annotations
+
+from tests.attack.decoders.kit import Decoder
+
+DECODERS: tuple[Decoder, ...] = ()
