@@ -25,6 +25,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from village_collector.api.guard import MAX_HEAD_BYTES
 from village_collector.api.problems import Problem, problem_response
 
 _log = logging.getLogger(__name__)
@@ -45,8 +46,6 @@ BODY_SECONDS = 40.0
 STALL_SECONDS = 20.0
 #: 1 kB a second is far below the worst link on which a person still waits.
 STALL_BYTES = 20_000
-#: Request line and headers together; a token, a path and what a browser adds are 2 KB.
-MAX_HEAD_BYTES = 16 * 1024
 SWEEP_SECONDS = 1.0
 #: The system had no socket or memory left: accepting pauses for so long.
 _PAUSE_SECONDS = 1.0

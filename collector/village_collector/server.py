@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from village_collector.connections import MAX_HEAD_BYTES, Connections, GuardedProtocol
+from village_collector.api.guard import MAX_HEAD_BYTES
+from village_collector.connections import Connections, GuardedProtocol
 
 #: Whoever waits for a command's result is cut off after this when the collector stops.
 STOP_SECONDS = 2

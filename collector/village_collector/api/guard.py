@@ -1,7 +1,7 @@
 """What every request passes first: whom it is addressed to, where it comes from, and how long it is.
 
-There is no login yet. Whoever reaches the loopback address may open doors; a web page in a browser on the same machine
-must not, neither by a cross-site request nor by a name of its own that it points at 127.0.0.1 (DNS rebinding).
+A web page in somebody's browser must reach nothing here, neither by a cross-site request nor by a name of its own that it points at
+this machine (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -23,6 +23,20 @@ MAX_BODY_BYTES = 64 * 1024
 #: A picture of a 4K camera in JPEG is 1 to 3 MB.
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 UPLOAD_PREFIX = "/api/v1/uploads/"
+#: Request line and headers together; a token, a path and what a browser adds are 2 KB.
+MAX_HEAD_BYTES = 16 * 1024
+#: Browsers send some 20.
+MAX_HEADERS = 64
+#: The longest path holds an agent, a device and a UUID; a query at most a dozen parameters.
+MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_PARAMETERS = 1024, 4096, 32
+#: Answers hold what only the caller may see, are never a page, and are what they say they are.
+_ANSWER_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NOT_KEPT = (b"cache-control", b"no-store")
 
 #: Takes the caller's address, method and path, and the reason.
 Refused = Callable[[str, str, str], Awaitable[None]]
@@ -48,20 +62,24 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+
+        async def answer(message: Message) -> None:
+            await send(_with_headers(message))
+
         limit = MAX_UPLOAD_BYTES if scope["path"].startswith(UPLOAD_PREFIX) else MAX_BODY_BYTES
         refused = self._judge(scope, limit)
         if refused is not None:
             if refused.advice == "foreign" and self._refused is not None:
                 client = scope.get("client")
                 await self._refused(client[0] if client else "", f"{scope['method']} {scope['path']}", refused.detail)
-            await problem_response(refused)(scope, receive, send)
+            await problem_response(refused)(scope, receive, answer)
             return
         started = False
 
         async def watched(message: Message) -> None:
             nonlocal started
             started = True
-            await send(message)
+            await send(_with_headers(message))
 
         try:
             await self._app(scope, _counted(receive, limit), watched)
@@ -71,10 +89,13 @@ class Guard:
             if started:
                 raise
             await problem_response(Problem(500, "unexpected error; the collector's log has the details", "fault"))(
-                scope, receive, send
+                scope, receive, answer
             )
 
     def _judge(self, scope: Scope, limit: int) -> Problem | None:
+        found = _too_long(scope)
+        if found is not None:
+            return found
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         host = _host_of(f"//{hosts[0]}") if len(hosts) == 1 else None
@@ -90,6 +111,28 @@ class Guard:
         if length.isdecimal() and int(length) > limit:
             return Problem(413, f"the body is over the limit of {limit} bytes", "too_large")
         return None
+
+
+def _too_long(scope: Scope) -> Problem | None:
+    headers = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    if len(headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
+        return Problem(431, f"more than {MAX_HEADERS} headers, or {MAX_HEAD_BYTES} bytes of them", "too_large")
+    query = scope.get("query_string", b"")
+    if len(scope["path"]) > MAX_PATH_BYTES or len(query) > MAX_QUERY_BYTES:
+        return Problem(414, f"a path over {MAX_PATH_BYTES} or a query over {MAX_QUERY_BYTES} bytes", "too_large")
+    if query.count(b"&") >= MAX_PARAMETERS:
+        return Problem(400, f"more than {MAX_PARAMETERS} parameters", "bad_request")
+    return None
+
+
+def _with_headers(message: Message) -> Message:
+    if message["type"] != "http.response.start":
+        return message
+    headers = [*message.get("headers", ()), *_ANSWER_HEADERS]
+    if not any(name.lower() == b"cache-control" for name, _ in headers):
+        headers.append(_NOT_KEPT)
+    return {**message, "headers": headers}
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import httpx
@@ -96,14 +96,16 @@ async def test_a_form_of_another_page_is_no_command(collector: Collector, client
 async def test_long_bodies_are_refused(collector: Collector, client: httpx.AsyncClient) -> None:
     read = 0
 
-    async def endless() -> AsyncIterator[bytes]:
+    async def endless() -> AsyncGenerator[bytes, None]:
         nonlocal read
         while True:
             read += 1024
             yield b" " * 1024
 
     headers = {"content-type": "application/json"}
-    detail = problem(await client.post("/commands", content=endless(), headers=headers), 413)
+    body = endless()
+    detail = problem(await client.post("/commands", content=body, headers=headers), 413)
+    await body.aclose()
     assert "65536" in detail
     assert read <= MAX_BODY_BYTES + 2048
     problem(await client.post("/commands", content=b" " * (MAX_BODY_BYTES + 1), headers=headers), 413)
