@@ -34,9 +34,10 @@ from village_collector.stores.control import ControlStore
 from village_collector.stores.sqlite import SqliteStore
 from village_collector.time_service import SUBSCRIPTION as TIME_SUBSCRIPTION
 from village_collector.time_service import TimeService
+from village_collector.trust.admission import Admission
 from village_collector.trust.authority import load_authority
-from village_collector.trust.command_keys import load_command_key
 from village_collector.trust.key_files import load_audit_key
+from village_collector.trust.live_keys import KeysToAgents, LiveKeys
 from village_wire.session import Received, Session, SessionSettings
 from village_wire.systemd import Notifier
 
@@ -88,12 +89,13 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         InvalidSettings, BrokerFailed, ListenFailed, DataDirProblem, StoreUnavailable: it can't start.
     """
     folder = settings.collector.data_dir
-    key = await asyncio.to_thread(load_command_key, folder, settings.collector.keys_dir)
     audit_key = await asyncio.to_thread(load_audit_key, folder, settings.collector.keys_dir)
     client_id = await asyncio.to_thread(load_collector_id, folder)
     authority = await asyncio.to_thread(
         load_authority, settings.collector.keys_folder, make=settings.collector.keys_dir is None
     )
+    keys = LiveKeys(folder, settings.collector.keys_dir, authority)
+    await asyncio.to_thread(keys.load)
     certificate = ApiCertificate(settings, authority) if settings.api.tls else None
     context = await asyncio.to_thread(certificate.load) if certificate else None
     control = await asyncio.to_thread(control_store, settings)
@@ -102,6 +104,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         listener = stack.enter_context(listen(settings.api.host, settings.api.port))
         await asyncio.to_thread(control.open)
         stack.push_async_callback(asyncio.to_thread, control.close)
+        admission = Admission(control)
+        await admission.load()
         audit = Audit(control, audit_key, folder / "audit_seal")
         stack.push_async_callback(audit.finish)
         stack.push_async_callback(telemetry.close)
@@ -113,6 +117,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         clock: TimeService
 
         def receive(message: Received) -> None:
+            if not admission.admits(message.topic):
+                return
             if message.topic.endswith("/time"):
                 clock.on_message(message)
             else:
@@ -120,8 +126,9 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
 
         session_settings = SessionSettings(address, client_id, keep_alive=KEEP_ALIVE_SECONDS)
         session = Session(session_settings, (*SUBSCRIPTIONS, TIME_SUBSCRIPTION), receive)
-        clock = TimeService(key, session.publish, control.store_events)
-        commands = CommandService(control, key, session.publish)
+        clock = TimeService(keys.signer, session.publish, control.store_events, document=keys.document)
+        telling = KeysToAgents(keys.document, control, session.publish)
+        commands = CommandService(control, keys.signer, session.publish)
         ingest = Ingest(telemetry, control, session.send, commands.results_arrived)
         link = BrokerLink(session, ingest.heard_at)
 
@@ -157,6 +164,9 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 group.create_task(link.watch(), name="broker link"),
                 group.create_task(clock.run(), name="time"),
                 group.create_task(audit.run(), name="audit seals"),
+                group.create_task(keys.run(telling.changed), name="command keys"),
+                group.create_task(telling.run(), name="command keys to agents"),
+                group.create_task(admission.run(), name="admission"),
                 group.create_task(_feed_watchdog(notifier, problems), name="watchdog"),
             ]
             endless.append(

@@ -112,14 +112,14 @@ class CommandService:
     def __init__(
         self,
         control: ControlStore,
-        key: Ed25519PrivateKey,
+        signer: Callable[[], Ed25519PrivateKey],
         publish: Callable[[Publication], Awaitable[None]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`publish` raises `SessionError` when the broker did not take the message."""
+        """`signer` returns the key of the moment; `publish` raises `SessionError` when the broker did not take the message."""
         self._control = control
-        self._key = key
+        self._signer = signer
         self._publish = publish
         self._now = now
         self._arrived = asyncio.Event()
@@ -275,7 +275,7 @@ class CommandService:
         else:
             try:
                 await self._publish(
-                    Publication(topic, sign_command(order, self._key), qos=1, retain=False, expiry=left)
+                    Publication(topic, sign_command(order, self._signer()), qos=1, retain=False, expiry=left)
                 )
             except SessionError as error:
                 problem = str(error)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from village_collector.ports import ReceivedEvents, StoreUnavailable
+from village_collector.trust.live_keys import keys_for
 from village_wire.events import Event, StateChanged
 from village_wire.ids import uuid7
 from village_wire.session import Publication, Received, SessionError, Subscription
@@ -49,13 +50,19 @@ class TimeService:
 
     def __init__(
         self,
-        key: Ed25519PrivateKey,
+        signer: Callable[[], Ed25519PrivateKey],
         publish: Callable[[Publication], Awaitable[None]],
         store_events: Callable[[Sequence[ReceivedEvents]], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        document: Callable[[], tuple[int, bytes]] | None = None,
     ) -> None:
-        """`publish` raises `SessionError` when the broker did not take the message; `store_events` blocks, and raises `StoreUnavailable`."""
-        self._key = key
+        """`publish` raises `SessionError` when the broker did not take the message; `store_events` blocks, and raises `StoreUnavailable`.
+
+        `signer` returns the key of the moment; `document` number and payload of the command keys that agents should have.
+        """
+        self._signer = signer
+        self._document = document
+        self._newer_known = False
         self._publish = publish
         self._store_events = store_events
         self._now = now
@@ -96,13 +103,31 @@ class TimeService:
     async def _answer_each(self) -> None:
         while True:
             agent, request = await self._waiting.get()
-            answer = TimeAnswer(agent=agent, nonce=request.nonce, time=self._now())
-            payload = sign_time_answer(answer, self._key)
             try:
+                # An agent that does not know the key could not read the answer.
+                await self._send_keys(agent, request.keys)
+                answer = TimeAnswer(agent=agent, nonce=request.nonce, time=self._now())
+                payload = sign_time_answer(answer, self._signer())
                 await self._publish(Publication(str(AgentTopic(agent, "clock")), payload, expiry=EXPIRY_SECONDS))
             except SessionError as error:
                 _log.debug("agent %s was not told the time: %s", agent, error)
             await self._note_unsure(agent, request)
+
+    async def _send_keys(self, agent: str, known: int | None) -> None:
+        if known is None or self._document is None:
+            return
+        number, payload = self._document()
+        if known < number:
+            await self._publish(keys_for(agent, payload))
+        elif known > number and not self._newer_known:
+            self._newer_known = True
+            _log.error(
+                "agent %s knows command keys number %d, and this collector only %d: its commands will be refused;"
+                " copy command_key, command_key.next and command_keys.json from the collector on which they were rotated",
+                agent,
+                known,
+                number,
+            )
 
     async def _note_unsure(self, agent: str, request: TimeRequest) -> None:
         session, seconds = request.session, request.unsure_seconds

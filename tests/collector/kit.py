@@ -93,6 +93,9 @@ class Outbox:
     sent: list[Publication] = field(default_factory=list)
     broken: str = ""
 
+    def signer(self) -> Ed25519PrivateKey:
+        return self.key
+
     async def publish(self, message: Publication) -> None:
         if self.broken:
             raise SessionError(self.broken)

@@ -68,7 +68,7 @@ class Site:
         self.control = control
         self.outbox = Outbox()
         self.clock = Clock()
-        self.service = CommandService(control, self.outbox.key, self.outbox.publish, now=self.clock)
+        self.service = CommandService(control, self.outbox.signer, self.outbox.publish, now=self.clock)
 
     async def issue(self, target: Target, arguments: Arguments, expires_in: float = 30) -> UUID:
         return await self.service.issue(target, arguments, "li", expires_in)
@@ -114,7 +114,7 @@ async def test_a_command_is_on_disk_before_it_is_sent(site: Site, tmp_path: Path
         (record,) = await asyncio.to_thread(site.control.recent_commands, 10)
         found.append(record.sent)
 
-    service = CommandService(site.control, site.outbox.key, look, now=site.clock)
+    service = CommandService(site.control, site.outbox.signer, look, now=site.clock)
     await service.issue(DOOR, Unlock(), "li", 30)
     assert found == [None]
 
@@ -184,7 +184,7 @@ async def test_a_command_that_could_not_be_sent_is_never_sent_later(site: Site) 
 
 async def test_a_command_whose_life_passed_while_it_was_stored_is_not_sent(site: Site) -> None:
     times = itertools.chain([T0], itertools.repeat(at(29.5)))
-    service = CommandService(site.control, site.outbox.key, site.outbox.publish, now=lambda: next(times))
+    service = CommandService(site.control, site.outbox.signer, site.outbox.publish, now=lambda: next(times))
     with pytest.raises(NotSent, match="longer than its life"):
         await service.issue(DOOR, Unlock(), "li", 30)
     assert site.outbox.sent == []

@@ -26,7 +26,7 @@ def request(agent: str = "lin", nonce: str = NONCE, *, retained: bool = False) -
 @asynccontextmanager
 async def service(broker: Outbox, control: ControlStore | None = None) -> AsyncIterator[TimeService]:
     store = (lambda _: None) if control is None else control.store_events
-    made = TimeService(broker.key, broker.publish, store, now=lambda: T0 + timedelta(seconds=3))
+    made = TimeService(broker.signer, broker.publish, store, now=lambda: T0 + timedelta(seconds=3))
     async with running(made.run()):
         yield made
 

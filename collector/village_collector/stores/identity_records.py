@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from village_collector.stores.database import Database
-from village_collector.stores.tables import certificates, counters, enrolments, identities
+from village_collector.stores.tables import agents, certificates, counters, enrolments, identities
 from village_collector.trust.authority import COLLECTOR_PREFIX, Issued
 
 #: For so long after its end a token is called expired, and not unknown, and the box that used it can be named.
@@ -21,7 +21,7 @@ _CERTIFICATES_KEPT = timedelta(days=30)
 _CLOCKS_APART = timedelta(days=1)
 #: Older SQLite takes 999 variables in a statement.
 _AT_ONCE = 500
-_TRUST = "trust"
+_TRUST, _KEYS_TOLD = "trust", "keys_told"
 
 
 class EnrolmentRefused(Exception):
@@ -215,6 +215,21 @@ class IdentityRecords:
         with self._database.read() as connection:
             return connection.scalar(select(counters.c.value).where(counters.c.name == _TRUST)) or 0
 
+    def connected_agents(self) -> Sequence[str]:
+        """Agents that are connected as far as is known, by name."""
+        query = select(agents.c.agent).where(agents.c.online.is_(True)).order_by(agents.c.agent)
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
+
+    def keys_told(self) -> int:
+        """Number of the document of command keys that all connected agents were told last; 1 at first."""
+        with self._database.read() as connection:
+            return connection.scalar(select(counters.c.value).where(counters.c.name == _KEYS_TOLD)) or 1
+
+    def note_keys_told(self, number: int) -> None:
+        """Keep that number."""
+        self._database.write(lambda connection: _set_counter(connection, _KEYS_TOLD, number))
+
     def known_identities(self, now: datetime, agent: str | None = None) -> dict[str, Identity]:
         """All agents that have or may get a certificate, or one of them, by name."""
         newest = (
@@ -280,6 +295,10 @@ def _withdraw_tokens(connection: Connection, agent: str) -> int:
 
 
 def _count_change(connection: Connection) -> None:
-    more = update(counters).where(counters.c.name == _TRUST).values(value=counters.c.value + 1)
-    if connection.execute(more).rowcount == 0:
-        connection.execute(insert(counters).values(name=_TRUST, value=1))
+    _set_counter(connection, _TRUST, counters.c.value + 1, 1)
+
+
+def _set_counter(connection: Connection, name: str, value: Any, first: int | None = None) -> None:
+    change = update(counters).where(counters.c.name == name).values(value=value)
+    if connection.execute(change).rowcount == 0:
+        connection.execute(insert(counters).values(name=name, value=value if first is None else first))

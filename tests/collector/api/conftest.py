@@ -34,7 +34,7 @@ class Collector:
         self.telemetry = MemoryTelemetry()
         self.outbox = Outbox()
         self.problems: list[Problem] = []
-        self.commands = CommandService(control, self.outbox.key, self.outbox.publish, now=lambda: self.now)
+        self.commands = CommandService(control, self.outbox.signer, self.outbox.publish, now=lambda: self.now)
         self.audit = Audit(control, Ed25519PrivateKey.generate(), now=lambda: self.now)
         self.deps = Deps(
             control=control,

@@ -102,7 +102,7 @@ async def test_who_waits_here_learns_what_came_there(postgres: PostgresServer) -
     with two_stores(postgres.make_database()) as (here, there):
         add_site(here)
         outbox = Outbox()
-        service = CommandService(here, outbox.key, outbox.publish)
+        service = CommandService(here, outbox.signer, outbox.publish)
         command = await service.issue(Target(agent="gate-1", device="reader"), Unlock(), "li", 30)
         async with running(watch_arrivals(here, service.results_arrived)), asyncio.timeout(5):
             waiting = asyncio.create_task(service.wait(command, 0, 20))
