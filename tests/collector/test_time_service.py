@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -111,3 +112,40 @@ async def test_an_agent_that_takes_no_answer_is_degraded_until_it_says_otherwise
                 await asyncio.sleep(0.01)
     await asyncio.to_thread(control.store_events, [batch("gate-1", state(None, time=at(60)))])
     assert await asyncio.to_thread(condition) == ("ok", "works")
+
+
+def asking(keys: int | None) -> Received:
+    content = encode_time_request(TimeRequest(nonce=NONCE, keys=keys))
+    return Received("village/1/agent/lin/time", content, retained=False)
+
+
+@pytest.mark.parametrize(
+    ("known", "sent"), [(None, ["clock"]), (0, ["keys", "clock"]), (2, ["keys", "clock"]), (3, ["clock"])]
+)
+async def test_an_agent_that_knows_older_keys_gets_the_new_ones_before_the_answer(
+    known: int | None, sent: list[str]
+) -> None:
+    broker = Outbox()
+    made = TimeService(broker.signer, broker.publish, lambda _: None, now=lambda: T0, document=lambda: (3, b"keys"))
+    async with running(made.run()):
+        made.on_message(asking(known))
+        await until(lambda: len(broker.sent) == len(sent))
+    assert [message.topic.rpartition("/")[2] for message in broker.sent] == sent
+    first = broker.sent[0]
+    assert (first.payload == b"keys") == (len(sent) == 2)
+    assert (first.qos, first.retain) == (1, False)
+
+
+def _sent(broker: Outbox, number: int) -> bool:
+    return len(broker.sent) == number
+
+
+async def test_a_collector_with_old_keys_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    broker = Outbox()
+    made = TimeService(broker.signer, broker.publish, lambda _: None, document=lambda: (3, b"keys"))
+    async with running(made.run()):
+        for number in (1, 2):
+            made.on_message(asking(4))
+            await until(partial(_sent, broker, number))
+    (record,) = caplog.records
+    assert "copy command_key, command_key.next and command_keys.json" in record.getMessage()
