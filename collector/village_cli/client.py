@@ -217,7 +217,7 @@ class Client:
             if isinstance(cause, ssl.SSLError):
                 return Unreachable(self.url, f"no TLS connection ({cause.reason or 'refused'})")
             cause = cause.__cause__ or cause.__context__
-        if isinstance(error, httpx.RemoteProtocolError) and self.url.startswith("http:"):
+        if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and self.url.startswith("http:"):
             return Unreachable(self.url, f"{_plain(error)}; perhaps it speaks https")
         return Unreachable(self.url, _plain(error))
 

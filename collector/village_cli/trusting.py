@@ -48,6 +48,10 @@ def settle(url: str, kept: Login | None, language: Language, *, file: Path | Non
             raise OtherFingerprint(url, found)
         return authority
     if kept is not None and kept.authority:
+        if somebody_there():
+            # Who answers is settled before a password is typed.
+            with Client(Session(url, kept.authority)) as client:
+                client.authority()
         return kept.authority
     if _known_to_the_system(url):
         return ""

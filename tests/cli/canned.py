@@ -221,6 +221,58 @@ COMMANDS = {
 }
 
 
+TOKEN = "vs1.p2mE0zKq4Wc7XyT1nRb8dQ"
+GRANTS = [{"role": "broadcaster", "area": "441900003001"}, {"role": "viewer", "area": ""}]
+LOGIN = {
+    "schema": "village.login/1",
+    "token": TOKEN,
+    "id": "3fd1a2b4c5d6e7f8",
+    "person": "li",
+    "expires": "2026-11-24T14:35:00Z",
+}
+ME = {
+    "schema": "village.me/1",
+    "person": "li",
+    "grants": GRANTS,
+    "narrowed": None,
+    "totp": False,
+    "token": {"id": "3fd1a2b4c5d6e7f8", "kind": "session", "label": "", "expires": "2026-11-24T14:35:00Z"},
+}
+PERSON = {
+    "person": "li",
+    "created": "2026-11-24T00:30:00Z",
+    "disabled": False,
+    "grants": GRANTS,
+    "totp": False,
+    "password": "own",
+    "initial_until": None,
+}
+INITIAL = {**PERSON, "password": "initial", "initial_until": "2026-12-01T00:30:00Z"}
+PERSONS = {"schema": "village.persons/1", "persons": [PERSON, {**INITIAL, "person": "王芳", "disabled": True}]}
+ONE_PERSON = {"schema": "village.person/1", "person": PERSON}
+NEW_PERSON = {
+    "schema": "village.person/1",
+    "person": INITIAL,
+    "initial_password": "k7m2q-abcde-fghjk-mnpqr",
+    "initial_until": "2026-12-01T00:30:00Z",
+}
+API_TOKEN = {
+    "id": "00112233445566aa",
+    "person": "li",
+    "kind": "api",
+    "label": "nagios",
+    "grants": [{"role": "viewer", "area": "441900003001"}],
+    "created": "2026-11-24T00:30:00Z",
+    "expires": "2026-12-24T00:30:00Z",
+    "last_used": None,
+}
+TOKENS = {
+    "schema": "village.tokens/1",
+    "tokens": [API_TOKEN, {**API_TOKEN, "id": "3fd1a2b4c5d6e7f8", "kind": "session", "label": "", "grants": None}],
+}
+NEW_TOKEN = {"schema": "village.token/1", "token": API_TOKEN, "secret": "va1.Zk3v9Qm2Xw8Lr5Tn7Yp4Bc"}
+
+
 def problem(status: int, detail: str, advice_en: str, advice_zh: str) -> dict[str, Any]:
     return {
         "type": "about:blank",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.cli import canned
+from village_collector.trust.authority import Issued
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-m", "village_cli.main")
@@ -57,6 +62,17 @@ class Collector:
         """Answer with bytes."""
         self.replies[method, path] = list(replies)
 
+    def lets_in(self, authority_pem: str = "") -> None:
+        """Answer to a login of `li`, with the certificate of the authority if there is one."""
+        self.gives("GET", "/authority", Reply(authority_pem.encode(), content_type="application/x-pem-file"))
+        self.answers("POST", "/login", canned.LOGIN)
+        self.answers("GET", "/me", canned.ME)
+        self.gives("POST", "/logout", Reply(b"", 204))
+
+    def asked(self) -> list[str]:
+        """Method and path of every request that came in."""
+        return [f"{request.method} {request.path}" for request in self.requests]
+
     def reply(self, request: Request) -> Reply:
         """Note a request and choose its answer."""
         self.requests.append(request)
@@ -67,8 +83,8 @@ class Collector:
 
 
 @contextmanager
-def serve() -> Iterator[Collector]:
-    """Run a server on a free port of the loopback."""
+def serve(tls: Issued | None = None, port: int = 0) -> Iterator[Collector]:
+    """Run a server on a port of the loopback, a free one by default; with a certificate it speaks TLS."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -92,9 +108,11 @@ def serve() -> Iterator[Collector]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         server.daemon_threads = True
-        collector.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = _context(tls).wrap_socket(server.socket, server_side=True)
+        collector.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -102,6 +120,15 @@ def serve() -> Iterator[Collector]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _context(issued: Issued) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(f"{issued.key_pem}{issued.pem}")
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
 
 
 def environment(url: str, more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -43,6 +43,10 @@ class Terminal:
             if not self._read(deadline):
                 raise AssertionError(f"the program ended before {words!r}: {self.output!r}")
 
+    def type(self, line: str) -> None:
+        """Type a line and Enter."""
+        os.write(self._side, f"{line}\n".encode())
+
     def interrupt(self, number: signal.Signals = signal.SIGINT) -> int:
         """Press Ctrl-C (or send another signal) and return the exit code."""
         os.kill(self.process.pid, number)
@@ -73,7 +77,17 @@ def on_terminal(url: str, *words: str, more: Mapping[str, str] | None = None, co
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     settings = environment(url, {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **(more or {})})
-    process = subprocess.Popen([*PROGRAM, *words], env=settings, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(
+        [*PROGRAM, *words],
+        env=settings,
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        # Passwords are read from the controlling terminal, which must be this one and not that of the tests.
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # One system call.
+    )
     os.close(theirs)
     try:
         yield Terminal(process, ours)
