@@ -49,7 +49,7 @@ class DoorUnlocked(_Data):
     """A lock was released, by a credential or by a command."""
 
     kind: Literal["door_unlocked"] = "door_unlocked"
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     by: Literal["credential", "command", "button"]
     command: UUID | None = None
 

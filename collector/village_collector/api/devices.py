@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
@@ -177,7 +178,8 @@ async def history(
     known = await deps.telemetry.fields(agent, device) if visible else ()
     found = _kind_of(known, f"{agent}/{device}", field, kind)
     samples = await deps.telemetry.history(agent, device, found, field, first, last, limit)
-    shown = [(format_time(sample.time), sample.value) for sample in samples]
+    # The mean of numbers near the end of the range is infinite, which JSON has no form for.
+    shown = [(format_time(sample.time), sample.value) for sample in samples if math.isfinite(sample.value)]
     return answer("history", {"agent": agent, "device": device, "kind": found, "field": field, "samples": shown})
 
 
