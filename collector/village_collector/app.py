@@ -16,24 +16,26 @@ from village_collector.api_certificate import ApiCertificate, api_names, public_
 from village_collector.arrivals import watch_arrivals
 from village_collector.audit import Audit
 from village_collector.broker import EmbeddedBroker
+from village_collector.broker_certificate import BrokerCertificate, name_at_broker, own_address, shows_own
 from village_collector.broker_link import BrokerLink
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
-from village_collector.config import EMBEDDED, Settings, broker_address, read_secret
+from village_collector.config import EMBEDDED, Settings, read_secret
 from village_collector.data_dir import (
     load_collector_id,
     remove_addresses,
     write_addresses,
 )
-from village_collector.ingest import SUBSCRIPTIONS, Ingest
+from village_collector.ingest import Ingest, subscriptions
+from village_collector.mosquitto.keeper import Keeper
 from village_collector.people.service import People
 from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
 from village_collector.retention import keep_events
 from village_collector.server import ApiServer, listen, url_of
 from village_collector.stores.control import ControlStore
 from village_collector.stores.sqlite import SqliteStore
-from village_collector.time_service import SUBSCRIPTION as TIME_SUBSCRIPTION
 from village_collector.time_service import TimeService
+from village_collector.time_service import subscription as time_subscription
 from village_collector.trust.admission import Admission
 from village_collector.trust.authority import load_authority
 from village_collector.trust.key_files import load_audit_key
@@ -110,9 +112,11 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         stack.push_async_callback(audit.finish)
         stack.push_async_callback(telemetry.close)
         broker = await stack.enter_async_context(_embedded_broker(settings))
-        address = await asyncio.to_thread(
-            broker_address, settings.broker, broker.url if broker else settings.broker.url
-        )
+        address = await asyncio.to_thread(own_address, settings, broker.url if broker else settings.broker.url)
+        identity = None
+        if shows_own(settings.broker):
+            identity = BrokerCertificate(folder, authority, name_at_broker(client_id), control.record_certificate)
+            await asyncio.to_thread(identity.load)
         ingest: Ingest
         clock: TimeService
 
@@ -125,7 +129,15 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 ingest.on_message(message)
 
         session_settings = SessionSettings(address, client_id, keep_alive=KEEP_ALIVE_SECONDS)
-        session = Session(session_settings, (*SUBSCRIPTIONS, TIME_SUBSCRIPTION), receive)
+        shared = authority.share_group
+        wanted = (*subscriptions(shared), time_subscription(shared))
+        session = Session(session_settings, wanted, receive)
+        keeper = None
+        if settings.broker.files_dir is not None:
+            # What the broker kept of agents is given only to those whom its rules name when they subscribe.
+            admitted = partial(session.replace, session_settings, wanted)
+            keeper = Keeper(settings, authority, control, name_at_broker(client_id), address, admitted)
+            await keeper.prepare()
         clock = TimeService(keys.signer, session.publish, control.store_events, document=keys.document)
         telling = KeysToAgents(keys.document, control, session.publish)
         commands = CommandService(control, keys.signer, session.publish)
@@ -134,7 +146,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
 
         def problems() -> Sequence[Problem]:
             gone = broker.problem if broker else None
-            return (*((gone,) if gone else link.problems()), *ingest.problems())
+            late = keeper.problems() if keeper else ()
+            return (*((gone,) if gone else link.problems()), *late, *ingest.problems())
 
         deps = Deps(
             control,
@@ -172,6 +185,10 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             endless.append(
                 group.create_task(keep_events(control, settings.control.events_days), name="retention of events")
             )
+            if identity is not None:
+                endless.append(group.create_task(identity.keep(), name="broker certificate"))
+            if keeper is not None:
+                endless.append(group.create_task(keeper.run(), name="broker files"))
             if certificate is not None:
                 endless.append(group.create_task(certificate.keep(server.use), name="API certificate"))
             if control.shared:

@@ -67,11 +67,15 @@ class BrokerSection(_Section):
         None, description="File with the password. 存放密码的文件。", examples=["/etc/village/broker-password"]
     )
     ca_file: Path | None = Field(
-        None, description="Certificates to trust (PEM). 受信任的证书 (PEM)。", examples=["/etc/village/ca.pem"]
+        None,
+        description="Certificates to trust (PEM); with mqtts and no user name by default the collector's own authority."
+        " 受信任的证书 (PEM)；使用 mqtts 且无用户名时默认信任采集端自己的 CA。",
+        examples=["/etc/village/ca.pem"],
     )
     certificate_file: Path | None = Field(
         None,
-        description="This collector's certificate (PEM). 本采集端的证书 (PEM)。",
+        description="This collector's certificate (PEM); with mqtts and no user name by default it issues its own."
+        " 本采集端的证书 (PEM)；使用 mqtts 且无用户名时默认自行签发。",
         examples=["/etc/village/collector.pem"],
     )
     key_file: Path | None = Field(
@@ -112,6 +116,13 @@ class BrokerSection(_Section):
             raise ValueError("password_file needs username")
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("certificate_file and key_file belong together")
+        if self.files_dir is not None and not self.url.startswith("mqtts://"):
+            raise ValueError("files_dir is for a broker with certificates: url must begin with mqtts://")
+        if self.url == EMBEDDED and self.public_url and not _on_loopback(self.public_url):
+            raise ValueError(
+                "the embedded broker is reachable on this machine only, so it has no public_url;"
+                " for other machines set up mosquitto (village-collector mosquitto setup)"
+            )
         if self.url == EMBEDDED and (
             self.username is not None or self.ca_file is not None or self.certificate_file is not None
         ):
@@ -322,6 +333,14 @@ def read_secret(path: Path, key: str) -> str:
     if not secret or len(content) > MAX_SECRET_BYTES or "\n" in secret:
         raise InvalidSettings(path, [Problem(0, key, "the file must hold the secret on one line and nothing else")])
     return secret
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _placed(section: _S, folder: Path) -> _S:

@@ -26,14 +26,6 @@ from village_wire.topics import PREFIX, AgentTopic, InvalidTopic, collector_subs
 
 _log = logging.getLogger(__name__)
 
-#: QoS 0 towards the collector: the acknowledgement from end to end makes the broker's superfluous, and saves a tenth of the time.
-SUBSCRIPTIONS = (
-    Subscription(collector_subscription("telemetry"), qos=0, retained=False),
-    Subscription(collector_subscription("event"), qos=1, retained=False),
-    # Every collector needs these of all agents.
-    Subscription(f"{PREFIX}/agent/+/status", qos=1, retained=True),
-    Subscription(f"{PREFIX}/agent/+/inventory", qos=1, retained=True),
-)
 #: Deflated telemetry, some 250 MB of lines: minutes of a county's agents while a store restarts.
 MAX_TELEMETRY_BYTES = 32 * 1024 * 1024
 #: A thousand full event messages would be 250 MB; this is 100,000 typical events.
@@ -49,6 +41,18 @@ MAX_LETTERS = 1000
 MAX_LETTER_BYTES = 4096
 _BATCH = re.compile(rb"[0-9a-f]{32}")
 _LINE_AGENT = re.compile(rb"[a-z]+,agent=([a-z0-9-]{1,32}),")
+
+
+def subscriptions(group: str) -> tuple[Subscription, ...]:
+    """What ingest listens to; `group` is that in which collectors share the load."""
+    return (
+        # QoS 0 towards the collector: the acknowledgement from end to end makes the broker's superfluous, and saves a tenth of the time.
+        Subscription(collector_subscription("telemetry", group), qos=0, retained=False),
+        Subscription(collector_subscription("event", group), qos=1, retained=False),
+        # Every collector needs these of all agents.
+        Subscription(f"{PREFIX}/agent/+/status", qos=1, retained=True),
+        Subscription(f"{PREFIX}/agent/+/inventory", qos=1, retained=True),
+    )
 
 
 @dataclass(slots=True)

@@ -32,7 +32,6 @@ from village_wire.topics import AgentTopic, InvalidTopic, collector_subscription
 
 _log = logging.getLogger(__name__)
 
-SUBSCRIPTION = Subscription(collector_subscription("time"), qos=0, retained=False)
 #: Requests taken in one second: a signature and a publication cost some 0.3 ms. A county that comes back asks again with jitter.
 MAX_PER_SECOND = 1000
 #: Of one agent: an honest one asks once and waits.
@@ -43,6 +42,11 @@ UNSURE_SECONDS = 60
 MAX_UNSURE = 10_000
 #: Publications under way at once; each waits for the broker's answer.
 _AT_ONCE = 20
+
+
+def subscription(group: str) -> Subscription:
+    """What the service listens to; `group` is that in which collectors share the load."""
+    return Subscription(collector_subscription("time", group), qos=0, retained=False)
 
 
 class TimeService:

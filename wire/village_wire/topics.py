@@ -10,8 +10,7 @@ from village_wire.areas import InvalidArea, chain, parse_area
 from village_wire.ids import AGENT_PATTERN
 
 PREFIX = "village/1"
-#: Groups of shared subscriptions over which several collectors divide the load. One per channel: rumqttd (iotcore 0.4.0) takes
-#: the first filter of a group for all and delivers nothing of the others.
+#: Groups of shared subscriptions over which several collectors divide the load begin with this.
 COLLECTORS = "collectors"
 
 AgentChannel = Literal["status", "inventory", "telemetry", "event", "time", "ack", "command", "clock", "keys"]
@@ -77,6 +76,9 @@ def agent_subscriptions(agent: str, area: str) -> list[str]:
     return own + [str(AreaCommandTopic(code)) for code in chain(area)]
 
 
-def collector_subscription(channel: AgentChannel) -> str:
-    """The shared subscription of all collectors to one channel of every agent."""
-    return f"$share/{COLLECTORS}-{channel}/{PREFIX}/agent/+/{channel}"
+def collector_subscription(channel: AgentChannel, group: str = COLLECTORS) -> str:
+    """The shared subscription of all collectors to one channel of every agent.
+
+    One group per channel: rumqttd (iotcore 0.4.0) takes the first filter of a group for all and delivers nothing of the others.
+    """
+    return f"$share/{group}-{channel}/{PREFIX}/agent/+/{channel}"

@@ -109,7 +109,7 @@ PathChanged={_escaped(folder)}
 [Install]
 WantedBy=multi-user.target
 """,
-        RELOAD_SERVICE: f"""\
+        RELOAD_SERVICE: """\
 [Unit]
 Description=Village Edge: let mosquitto read anew who may connect
 After=mosquitto.service

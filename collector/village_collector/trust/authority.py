@@ -29,6 +29,7 @@ from village_collector.data_dir import DataDirProblem
 from village_collector.trust.key_files import PRIVATE, PUBLIC, key_pem, make_once, read_private
 from village_wire.enrolment import fingerprint
 from village_wire.ids import AGENT_PATTERN
+from village_wire.topics import COLLECTORS
 
 KEY_FILE, CERTIFICATE_FILE = "ca.key", "ca.pem"
 #: The boxes outlive it; what it signed ends with it.
@@ -46,6 +47,7 @@ COLLECTOR_PREFIX = "village_collector-"
 #: Whoever asks a broker something, and may do nothing there.
 PROBE_NAME = "village_probe"
 _SERVER_NAME = "village_server"
+_GROUP = b"village-edge group of collectors 1\n"
 _COLLECTOR_NAME = re.compile(COLLECTOR_PREFIX + r"[0-9a-f]{16}", re.ASCII)
 _AGENT = re.compile(AGENT_PATTERN)
 _PEM_LABEL = "CERTIFICATE REQUEST"
@@ -87,6 +89,15 @@ class Authority:
     def fingerprint(self) -> bytes:
         """What enrolment tokens hold of the certificate (16 bytes)."""
         return fingerprint(self.certificate.public_bytes(Encoding.DER))
+
+    @property
+    def share_group(self) -> str:
+        """The name of the group in which collectors share the load at a broker, which nobody can guess.
+
+        mosquitto 2.0.11 lets anybody join a group, gives it a share of the messages, and drops those that it may not read.
+        """
+        secret = hashlib.sha256(_GROUP + self.key.private_numbers().private_value.to_bytes(32, "big"))
+        return f"{COLLECTORS}-{secret.hexdigest()[:32]}"
 
     def issue_agent(self, request_pem: str, agent: str, now: datetime) -> Issued:
         """Return a client certificate for the key of a signing request; the request's subject and extensions count for nothing.
