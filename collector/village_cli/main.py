@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from village_cli import (
     agents,
+    audit,
     broadcast,
     camera,
     commands,
@@ -55,6 +56,7 @@ _SHORT = {
     "totp": "A second factor for your login. 两步验证。",
     "person": "Who may log in, and what they may do. 用户管理。",
     "token": "What programs show in place of a login. 程序令牌。",
+    "audit": "Who did what, and whether the log is whole. 审计日志。",
     "dead-letters": "What the collector could not take. 拒收的消息。",
 }
 
@@ -84,6 +86,7 @@ _agent = _group(_SHORT["agent"])
 _totp = _group(_SHORT["totp"])
 _person = _group(_SHORT["person"])
 _token = _group(_SHORT["token"])
+_audit = _group(_SHORT["audit"])
 _command = _group(_SHORT["command"], commands.SendByDefault, commands.EXAMPLES)
 
 
@@ -156,6 +159,11 @@ app.add_typer(_token, name="token", short_help=_SHORT["token"])
 _token.command("list", epilog=tokens.LIST_EXAMPLES, short_help="What there is. 令牌列表。")(tokens.token_list)
 _token.command("make", epilog=tokens.MAKE_EXAMPLES, short_help="Make one, printed once. 生成令牌。")(tokens.token_make)
 _token.command("revoke", epilog=tokens.REVOKE_EXAMPLES, short_help="End one. 吊销令牌。")(tokens.token_revoke)
+app.add_typer(_audit, name="audit", short_help=_SHORT["audit"])
+_audit.command("list", epilog=audit.LIST_EXAMPLES, short_help="Who did what. 操作记录。")(audit.audit_list)
+_audit.command("verify", epilog=audit.VERIFY_EXAMPLES, short_help="Look for tampering. 完整性校验。")(
+    audit.audit_verify
+)
 app.command("dead-letters", epilog=letters.EXAMPLES, short_help=_SHORT["dead-letters"])(letters.dead_letters)
 
 

@@ -64,6 +64,11 @@ WORDS: Mapping[str, Bilingual] = {
     "lost_count": Bilingual("LOST", "丢失数"),
     "lost_first": Bilingual("FROM", "最早"),
     "lost_last": Bilingual("TO", "最晚"),
+    "number": Bilingual("NO.", "序号"),
+    "actor": Bilingual("WHO", "人员"),
+    "action": Bilingual("ACTION", "操作"),
+    "result": Bilingual("RESULT", "执行情况"),
+    "address": Bilingual("FROM", "来源地址"),
     # Values
     "yes": Bilingual("yes", "是"),
     "no": Bilingual("no", "否"),
@@ -75,6 +80,8 @@ WORDS: Mapping[str, Bilingual] = {
     "refused": Bilingual("refused", "拒绝"),
     "failed": Bilingual("failed", "失败"),
     "missing": Bilingual("no answer", "无应答"),
+    "allowed": Bilingual("allowed", "允许"),
+    "nobody_known": Bilingual("(unknown)", "（未知）"),
     # Kinds of events
     "state_changed": Bilingual("state changed", "状态变化"),
     "door_access": Bilingual("door access", "门禁刷卡"),
@@ -191,6 +198,22 @@ WORDS: Mapping[str, Bilingual] = {
     ),
     "agent_revoked": Bilingual("{agent} is revoked.", "{agent} 已吊销。"),
     # Sentences
+    "verifying": Bilingual("verifying", "正在校验"),
+    "audit_whole": Bilingual(
+        "The audit log is whole: {entries} entries, {seals} seals.", "审计日志完整：{entries} 条记录，{seals} 个签章。"
+    ),
+    "audit_broken": Bilingual(
+        "The audit log was tampered with: {findings} findings in {entries} entries and {seals} seals.",
+        "审计日志被篡改：{entries} 条记录和 {seals} 个签章中有 {findings} 处异常。",
+    ),
+    "more_findings": Bilingual("{number} findings more.", "另有 {number} 处异常。"),
+    "last_seal": Bilingual(
+        "Last seal: number {number}, {time}, hash {hash}", "最后签章：第 {number} 条，{time}，哈希 {hash}"
+    ),
+    "keep_seal": Bilingual(
+        "Keep them elsewhere for next time: --seal {seal} --key {key}", "请另存以备下次校验：--seal {seal} --key {key}"
+    ),
+    "not_sealed_yet": Bilingual("{number} entries are not sealed yet.", "{number} 条记录尚未签章。"),
     "summary": Bilingual("{total} devices: {counts}", "共 {total} 台设备：{counts}"),
     "count": Bilingual("{number} {status}", "{number} {status}"),
     "comma": Bilingual(", ", "，"),
