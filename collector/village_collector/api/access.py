@@ -7,7 +7,7 @@ A route without such a parameter is public and stands in `PUBLIC`; a test walks 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -68,6 +68,18 @@ class Caller:
             for grant in wanted
         )
 
+    def check_held(self, wanted: Iterable[Grant], action: str, target: str) -> None:
+        """Raise `Forbidden` unless the caller has every right of some grants."""
+        for grant in wanted:
+            for right in sorted(RIGHTS_OF[grant.role]):
+                self.check(right, grant.area, action, target)
+
+    def check_covers(self, wanted: Sequence[Grant], action: str, target: str) -> None:
+        """Raise `Forbidden` unless `covers` says yes."""
+        for grant in wanted:
+            self.check("administer", grant.area, action, target)
+        self.check_held(wanted, action, target)
+
     def check(self, right: Right, area: str, action: str = "", target: str = "") -> None:
         """Raise `Forbidden` unless the caller has a right in an area; action and target are for the audit log."""
         if not self.may(right, area):
@@ -79,7 +91,9 @@ class Forbidden(Problem):
 
     def __init__(self, caller: Caller, right: Right, area: str = "", action: str = "", target: str = "") -> None:
         where = f" in area {area}" if area else ""
-        super().__init__(403, f"this needs the right '{right}'{where}, which {caller.person} does not have", "right")
+        detail = f"this needs the right '{right}'{where}, which {caller.person} does not have"
+        # Apart from the sentence, for clients that tell it in another language.
+        super().__init__(403, detail, "right", right=right, area=area)
         self.caller = caller
         self.right = right
         self.area = area
@@ -87,18 +101,32 @@ class Forbidden(Problem):
         self.target = target
 
 
+class NeedsLogin(Problem):
+    """What a stolen token of a program must not be able to do: it would outlive its revocation."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "this needs the session of a login, not a token of a program", "session")
+
+
 class Requires:
     """A dependency: the caller is known and has a right somewhere. Where exactly is the route's to check."""
 
-    def __init__(self, right: Right | None) -> None:
-        """None: whoever is logged in."""
+    def __init__(self, right: Right | None, *, session: bool = False) -> None:
+        """None: whoever is logged in. `session`: with a login, not with a token of a program."""
         self.right = right
+        self.session = session
 
     async def __call__(self, request: Request, deps: Provided) -> Caller:
-        """Return the caller; raises `Problem` 401 or `Forbidden`."""
+        """Return the caller; raises `Problem` 401, `Forbidden` or `NeedsLogin`."""
         caller = await authenticated(request, deps)
         if self.right is not None and not caller.holds(self.right):
             raise Forbidden(caller, self.right)
+        if self.session and not caller.session:
+            shown = f"{request.method} {request.url.path}"
+            await deps.audit.refused(
+                caller.person, caller.address, "request", target=shown, reason="a token where a login is needed"
+            )
+            raise NeedsLogin
         return caller
 
 
@@ -130,6 +158,7 @@ def address_of(request: Request) -> str:
 
 #: Parameters of routes: the caller, with the right that the route needs.
 Anybody = Annotated[Caller, Depends(Requires(None))]
+LoggedIn = Annotated[Caller, Depends(Requires(None, session=True))]
 Viewer = Annotated[Caller, Depends(Requires("view"))]
 Looker = Annotated[Caller, Depends(Requires("look"))]
 Broadcaster = Annotated[Caller, Depends(Requires("broadcast"))]

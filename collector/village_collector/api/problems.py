@@ -55,6 +55,33 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Log in with `village login`, or give a valid token in VILLAGE_TOKEN.",
         "请用 village login 登录，或在 VILLAGE_TOKEN 中提供有效令牌。",
     ),
+    "credentials": (
+        "Check name, password and capitals; who uses an authenticator app also gives its code, and each code works once.",
+        "请检查用户名、密码和大小写；使用验证器应用的还须提供验证码，每个验证码仅可使用一次。",
+    ),
+    "own_password": (
+        "Choose a password of your own: log in again with the initial one and a new one (`village login` asks for it).",
+        "请设置自己的密码：用初始密码和新密码重新登录（village login 会提示）。",
+    ),
+    "locked_out": (
+        "Wait as long as Retry-After says, or log in from another address; at the server: `village-collector administrator`.",
+        "请按 Retry-After 等待，或从其他地址登录；也可在服务器上运行 village-collector administrator。",
+    ),
+    "session": ("Log in with `village login` and do it again.", "请用 village login 登录后重试。"),
+    "last_administrator": (
+        "Make another person administrator everywhere first: `village person grant`.",
+        "请先将另一人设为全局管理员：village person grant。",
+    ),
+    "unknown_person": (
+        "List the persons whom you administer with `village person list`.",
+        "请用 village person list 查看所管用户。",
+    ),
+    "unknown_token": ("List tokens with `village token list`.", "请用 village token list 查看令牌。"),
+    "too_many_tokens": (
+        "End one that is not used any more: `village token revoke`.",
+        "请先吊销不再使用的令牌：village token revoke。",
+    ),
+    "exists": ("Choose another name, or change what exists.", "请换一个名称，或修改已有的。"),
     "right": (
         "Ask an administrator for a role that has this right: `village person grant`.",
         "请联系管理员授予具有该权限的角色：village person grant。",
@@ -78,7 +105,7 @@ class ProblemDocument(TypedDict):
 
 
 class Problem(Exception):
-    """An error answer. `advice` is a key of `ADVICE`, `more` are further members of the document."""
+    """An error answer. `advice` is a key of `ADVICE`, `more` are further members of the document, `headers` go with it."""
 
     def __init__(self, status: int, detail: str, advice: str, **more: Any) -> None:
         super().__init__(detail)
@@ -86,6 +113,7 @@ class Problem(Exception):
         self.detail = detail
         self.advice = advice
         self.more = more
+        self.headers: dict[str, str] = {}
 
 
 class BodyTooLarge(HTTPException):
@@ -106,7 +134,7 @@ def problem_response(problem: Problem) -> Response:
         "advice": {"en": english, "zh": chinese},
         **problem.more,
     }
-    headers = {}
+    headers = dict(problem.headers)
     if problem.advice == "too_many":
         headers["Retry-After"] = "5"
     if problem.status == HTTPStatus.UNAUTHORIZED:

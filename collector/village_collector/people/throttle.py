@@ -49,7 +49,7 @@ class _Count:
         if self.failures < free:
             return 0.0
         # 2 ** 10 is beyond the longest wait.
-        pause = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(10, self.failures - free))
+        pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(10, self.failures - free))
         return max(0.0, self.last + pause - now)
 
 

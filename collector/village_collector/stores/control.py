@@ -14,12 +14,13 @@ from village_collector.stores.audit_records import AuditRecords
 from village_collector.stores.command_records import CommandRecords
 from village_collector.stores.control_reads import ControlReads
 from village_collector.stores.database import Database
-from village_collector.stores.identity_records import IdentityRecords
+from village_collector.stores.identity_records import IdentityRecords, area_of
 from village_collector.stores.ledger_records import merge_ledger
 from village_collector.stores.link_records import note_connection, note_link_loss, read_link
 from village_collector.stores.merging import chunks, merge_results, merge_states
 from village_collector.stores.people_records import PeopleRecords
 from village_collector.stores.tables import agents, dead_letters, devices, events, states
+from village_collector.stores.token_records import TokenRecords
 from village_wire.events import Event
 from village_wire.presence import AgentStatus, Inventory
 
@@ -33,7 +34,7 @@ _STATES_KEPT = timedelta(hours=1)
 _PURGED_AT_ONCE = 2000
 
 
-class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords, PeopleRecords):
+class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords, PeopleRecords, TokenRecords):
     """Implements `village_collector.ports.ControlSink`. Every method blocks on the disk: call it in a thread.
 
     All methods raise `StoreUnavailable`, and then nothing of the call was stored.
@@ -172,7 +173,7 @@ def _store_status(connection: Connection, agent: str, status: AgentStatus, recei
 
 def _store_inventory(connection: Connection, inventory: Inventory, received: datetime) -> None:
     agent = inventory.agent
-    values = {"area": inventory.area, "config_version": inventory.config_version}
+    values = {"area": area_of(connection, agent, inventory.area), "config_version": inventory.config_version}
     if connection.execute(update(agents).where(agents.c.agent == agent).values(values)).rowcount == 0:
         connection.execute(insert(agents).values(agent=agent, **values))
     known = {

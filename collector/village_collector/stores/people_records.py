@@ -6,15 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from village_collector.people.rights import Grant, Role
+from village_collector.people.rights import Grant
 from village_collector.stores.database import Database
 from village_collector.stores.tables import grants, persons, tokens
 
-TokenKind = Literal["session", "api"]
 #: Told the grants of a person who is to be changed; answers whether the change is allowed.
 Allowed = Callable[[Sequence[Grant]], bool]
 
@@ -25,10 +24,6 @@ class UnknownPerson(LookupError):
 
 class LastAdministrator(Exception):
     """Nobody would be left who may do everything everywhere."""
-
-
-class TooManyTokens(Exception):
-    """The person has as many tokens as anybody may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +46,8 @@ class Credentials:
     password: str | None
     password_until: datetime | None
     totp: str | None
+    totp_step: int | None
     disabled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRecord:
-    """A token without its secret. `grants` narrows what its person may do; None does not."""
-
-    id: str
-    person: str
-    kind: TokenKind
-    label: str
-    grants: tuple[Grant, ...] | None
-    created: datetime
-    expires: datetime
-    last_used: datetime | None = None
-
-
-class ShownToken(NamedTuple):
-    """A valid token, with its person's present grants."""
-
-    token: TokenRecord
-    grants: tuple[Grant, ...]
 
 
 class PeopleRecords:
@@ -95,7 +70,13 @@ class PeopleRecords:
 
     def credentials(self, person: str) -> Credentials | None:
         """What a login of this person is compared with."""
-        columns = (persons.c.password, persons.c.password_until, persons.c.totp, persons.c.disabled)
+        columns = (
+            persons.c.password,
+            persons.c.password_until,
+            persons.c.totp,
+            persons.c.totp_step,
+            persons.c.disabled,
+        )
         with self._database.read() as connection:
             row = connection.execute(select(*columns).where(persons.c.person == person)).one_or_none()
         return None if row is None else Credentials(*row)
@@ -127,24 +108,31 @@ class PeopleRecords:
         until: datetime | None = None,
         *,
         allowed: Allowed = lambda _grants: True,
+        before: str | None = None,
         reset: bool = False,
         kept: str = "",
     ) -> PersonRecord:
         """Change a password and end the person's sessions but `kept`. `reset` ends all tokens and takes the second factor away.
 
         Raises:
-            UnknownPerson: there is none, or `allowed` says no.
+            UnknownPerson: there is none, or `allowed` says no, or the password is not `before` any more.
         """
         changes: dict[str, Any] = {"password": password, "password_until": until}
         ended = delete(tokens).where(tokens.c.person == person)
+        change = update(persons).where(persons.c.person == person)
+        if before is not None:
+            change = change.where(persons.c.password == before)
         if reset:
             changes |= {"totp": None, "totp_step": None}
         else:
             ended = ended.where(tokens.c.kind == "session", tokens.c.id != kept)
 
+        change = change.values(changes)
+
         def work(connection: Connection) -> PersonRecord:
             _guarded(connection, person, allowed)
-            connection.execute(update(persons).where(persons.c.person == person).values(changes))
+            if connection.execute(change).rowcount == 0:
+                raise UnknownPerson(person)
             connection.execute(ended)
             return _guarded(connection, person)
 
@@ -157,7 +145,7 @@ class PeopleRecords:
 
     def use_totp_step(self, person: str, step: int) -> bool:
         """Note a step of the second factor as used; False if it, or a later one, was used before."""
-        return self._database.write(lambda connection: _use_step(connection, person, step))
+        return self._database.write(lambda connection: use_totp_step(connection, person, step))
 
     def grant(self, person: str, given: Grant, allowed: Allowed) -> PersonRecord:
         """Give a role; raises `UnknownPerson`."""
@@ -223,87 +211,6 @@ class PeopleRecords:
 
         return self._database.write(work)
 
-    def add_token(
-        self, token: TokenRecord, digest: str, limit: int, *, step: int | None = None, password: str | None = None
-    ) -> bool:
-        """Keep a new token; expired ones of everybody are forgotten, and of sessions beyond `limit` the oldest.
-
-        `step` is that of the second factor that was shown, `password` the hash that a login was compared with.
-
-        Returns:
-            False if the step was used before, or the person was disabled or changed the password meanwhile.
-
-        Raises:
-            TooManyTokens: the person has `limit` API tokens.
-        """
-        kept = None if token.grants is None else {"grants": [[grant.role, grant.area] for grant in token.grants]}
-        row = {
-            "id": token.id,
-            "digest": digest,
-            "person": token.person,
-            "kind": token.kind,
-            "label": token.label,
-            "grants": kept,
-            "created": token.created,
-            "expires": token.expires,
-        }
-        same_kind = (tokens.c.person == token.person) & (tokens.c.kind == token.kind)
-
-        def work(connection: Connection) -> bool:
-            known = connection.execute(select(persons).where(persons.c.person == token.person)).one_or_none()
-            if known is None or known.disabled or (password is not None and known.password != password):
-                return False
-            if step is not None and not _use_step(connection, token.person, step):
-                return False
-            connection.execute(delete(tokens).where(tokens.c.expires <= token.created))
-            present = connection.scalars(
-                select(tokens.c.id).where(same_kind).order_by(tokens.c.created.desc(), tokens.c.id)
-            ).all()
-            if len(present) >= limit:
-                if token.kind == "api":
-                    raise TooManyTokens
-                connection.execute(delete(tokens).where(tokens.c.id.in_(present[limit - 1 :])))
-            connection.execute(insert(tokens).values(row))
-            return True
-
-        return self._database.write(work)
-
-    def shown_token(self, digest: str, now: datetime) -> ShownToken | None:
-        """The token of this digest with its person's grants; None if it is unknown or expired, or its person disabled."""
-        query = (
-            select(tokens, grants.c.role, grants.c.area)
-            .join(persons, persons.c.person == tokens.c.person)
-            .outerjoin(grants, grants.c.person == tokens.c.person)
-            .where(tokens.c.digest == digest, tokens.c.expires > now, persons.c.disabled.is_(False))
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        if not rows:
-            return None
-        held = sorted(Grant(cast("Role", row.role), row.area) for row in rows if row.role is not None)
-        return ShownToken(_token(rows[0]), tuple(held))
-
-    def tokens(self, person: str, now: datetime) -> list[TokenRecord]:
-        """The valid tokens of a person, the newest first."""
-        query = select(tokens).where(tokens.c.person == person, tokens.c.expires > now)
-        with self._database.read() as connection:
-            return [_token(row) for row in connection.execute(query.order_by(tokens.c.created.desc(), tokens.c.id))]
-
-    def token(self, token: str) -> TokenRecord | None:
-        """One token by its id."""
-        with self._database.read() as connection:
-            row = connection.execute(select(tokens).where(tokens.c.id == token)).one_or_none()
-        return None if row is None else _token(row)
-
-    def remove_token(self, token: str) -> None:
-        """End a token."""
-        self._database.write(lambda connection: connection.execute(delete(tokens).where(tokens.c.id == token)))
-
-    def touch_token(self, token: str, used: datetime) -> None:
-        """Note when a token was last used."""
-        change = update(tokens).where(tokens.c.id == token).values(last_used=used)
-        self._database.write(lambda connection: connection.execute(change))
-
 
 def _read(connection: Connection, person: str) -> PersonRecord | None:
     row = connection.execute(select(persons).where(persons.c.person == person)).one_or_none()
@@ -333,7 +240,8 @@ def _give(connection: Connection, person: str, given: Iterable[Grant]) -> None:
         connection.execute(insert(grants).values(person=person, role=grant.role, area=grant.area))
 
 
-def _use_step(connection: Connection, person: str, step: int) -> bool:
+def use_totp_step(connection: Connection, person: str, step: int) -> bool:
+    """Note a step as used, in the caller's transaction; False if it, or a later one, was used before."""
     unused = persons.c.totp_step.is_(None) | (persons.c.totp_step < step)
     change = update(persons).where(persons.c.person == person, unused).values(totp_step=step)
     return connection.execute(change).rowcount == 1
@@ -370,8 +278,3 @@ def _person(row: Row[Any], held: Iterable[Grant]) -> PersonRecord:
         row.password_until,
         row.totp is not None,
     )
-
-
-def _token(row: Row[Any]) -> TokenRecord:
-    narrowed = None if row.grants is None else tuple(Grant(role, area) for role, area in row.grants["grants"])
-    return TokenRecord(row.id, row.person, row.kind, row.label, narrowed, row.created, row.expires, row.last_used)

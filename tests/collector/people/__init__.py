@@ -13,7 +13,7 @@ import httpx
 from village_collector.people.rights import Grant
 from village_collector.people.service import digest_of, new_secret
 from village_collector.stores.control import ControlStore
-from village_collector.stores.people_records import TokenRecord
+from village_collector.stores.token_records import TokenRecord
 
 ADMINISTRATOR = Grant("administrator")
 
