@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from uuid import uuid4
 
-from village_agent.clock.system import boot_id
+from village_agent.clock.system import boot_id, synchronised_ns
 from village_agent.clock.timekeeper import Timekeeper
-from village_agent.commands.runtime import CommandRuntime, Identity
+from village_agent.commands.runtime import Addressee, CommandRuntime
 from village_agent.config import Settings
 from village_agent.disk import KEPT_BYTES, DiskThread
 from village_agent.door.runtime import DoorRuntime
 from village_agent.health import feed_watchdog, report_disk, report_losses, report_self
+from village_agent.identity.folder import Identity, write_command_keys
+from village_agent.identity.keyring import KeyRing, PinnedKey
+from village_agent.identity.renewal import Renewal
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.own_state import OwnState, watch_clock
 from village_agent.pace import Pace
@@ -30,9 +29,17 @@ from village_agent.steadiness import Holds
 from village_agent.supervisor import Supervisor
 from village_agent.uplink import Uplink
 from village_wire import __version__
-from village_wire.events import AgentStarted
+from village_wire.events import AgentStarted, Alarm
 from village_wire.presence import AgentStatus, InvalidMessage, Inventory, decode_message, encode_message
-from village_wire.session import Publication, Received, Session, SessionError, SessionSettings, Subscription
+from village_wire.session import (
+    BrokerAddress,
+    Publication,
+    Received,
+    Session,
+    SessionError,
+    SessionSettings,
+    Subscription,
+)
 from village_wire.systemd import Notifier
 from village_wire.topics import AgentTopic, agent_subscriptions
 
@@ -52,26 +59,6 @@ _INVENTORY_SECONDS = 1.0
 _GREET_AGAIN_SECONDS = 0.5
 
 
-class AlreadyRunning(Exception):
-    """Another agent uses the same state directory."""
-
-
-@contextlib.contextmanager
-def state_lock(folder: Path) -> Iterator[None]:
-    """Make the state directory (mode 0700) and keep other agents out of it; raises `AlreadyRunning` or `OSError`."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # The folder itself is locked: a disk that is full or read-only holds no new file, and doors must work nevertheless.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"another village-agent runs with the state directory {folder}") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
 class Agent:
     """One run of the agent."""
 
@@ -79,15 +66,16 @@ class Agent:
         """The state directory exists and is locked by the caller."""
         self._settings = settings
         self._roster = roster
-        self._agent = settings.agent.id
+        self._agent = settings.agent_id
         self.session_id = uuid4().hex
         self._connection = 0
         self._leaving = False
         self._will_seen = asyncio.Event()
         self._disk = DiskThread()
+        self._keys = self._make_keys(settings)
         self._timekeeper = Timekeeper(
             self._agent,
-            settings.command_key,
+            self._keys,
             self._publish,
             session=self.session_id,
             trust_system=settings.agent.trust_system_clock,
@@ -120,9 +108,9 @@ class Agent:
         self._own_state = OwnState(self._hub)
         self._supervisor = Supervisor(roster, self._hub)
         self._doors = DoorRuntime(settings.doors, roster, self._hub)
-        identity = Identity(self._agent, settings.agent.area, settings.command_key)
+        self._addressee = Addressee(self._agent, settings.area, self._keys)
         self._commands = CommandRuntime(
-            identity,
+            self._addressee,
             settings.state_dir / "commands.db",
             self._disk,
             self._outbox,
@@ -130,22 +118,15 @@ class Agent:
             self._hub,
             self._timekeeper,
             settings.ca_file,
+            self._judges_time,
         )
-        self._session = Session(
-            SessionSettings(
-                settings.address,
-                f"agent-{self._agent}",
-                self._next_will,
-                settings.collector.keep_alive_seconds,
-                SESSION_EXPIRY_SECONDS,
-            ),
-            [Subscription(topic, retained=False) for topic in agent_subscriptions(self._agent, settings.agent.area)],
-            self._on_message,
-        )
+        self._session = Session(self._session_settings(settings.address), self._subscriptions(), self._on_message)
+        self._renewal = self._make_renewal(settings)
         pace = Pace(outbox.send_seconds, outbox.drain_bytes_per_second, outbox.drain_spread_seconds)
         self._uplink = Uplink(self._agent, self._outbox, self._session, pace=pace)
         self._ack_topic = str(AgentTopic(self._agent, "ack"))
         self._status_topic = str(AgentTopic(self._agent, "status"))
+        self._keys_topic = str(AgentTopic(self._agent, "keys"))
         self._clock_topic = str(AgentTopic(self._agent, "clock"))
         self._devices_changed = asyncio.Event()
         self._outbox.on_condition = partial(report_disk, self._own_state)
@@ -153,6 +134,58 @@ class Agent:
         self._recorder.on_restored = self._timekeeper.restored
         self._hub.on_card = self._doors.on_card
         self._hub.on_devices_changed = self._devices_changed.set
+
+    def _make_keys(self, settings: Settings) -> PinnedKey | KeyRing:
+        identity = settings.identity
+        if identity is not None:
+            return KeyRing(
+                identity.command_keys,
+                identity.authority,
+                lambda document: self._disk.run(partial(write_command_keys, settings.state_dir, document)),
+                self._on_refused_keys,
+            )
+        if settings.command_key is None:
+            raise ValueError("settings have either an identity or a command key")
+        return PinnedKey(settings.command_key)
+
+    def _make_renewal(self, settings: Settings) -> Renewal | None:
+        if settings.identity is None:
+            return None
+        tell = partial(self._own_state.set, "certificate")
+        return Renewal(settings.identity, settings.state_dir, self._disk, self._timekeeper, tell, self._on_renewed)
+
+    def _judges_time(self) -> bool:
+        """Whether this box has a clock by which certificates can be judged; asks the system."""
+        return self._settings.agent.trust_system_clock and synchronised_ns() is not None
+
+    def _session_settings(self, address: BrokerAddress) -> SessionSettings:
+        return SessionSettings(
+            address,
+            f"agent-{self._agent}",
+            self._next_will,
+            self._settings.collector.keep_alive_seconds,
+            SESSION_EXPIRY_SECONDS,
+            self._judges_time,
+        )
+
+    def _subscriptions(self) -> list[Subscription]:
+        return [Subscription(topic, retained=False) for topic in agent_subscriptions(self._agent, self._addressee.area)]
+
+    def _on_renewed(self, identity: Identity) -> None:
+        """Connect anew with the new certificate, and to where the collector says that this agent belongs."""
+        if identity.record.area != self._addressee.area:
+            _log.warning(
+                "the collector moves this agent from area %s to %s", self._addressee.area, identity.record.area
+            )
+            if self._settings.agent.area is not None:
+                _log.error("[agent] area says otherwise: remove it before the next start, which will refuse it")
+            self._addressee.area = identity.record.area
+        self._session.replace(self._session_settings(identity.address), self._subscriptions())
+
+    def _on_refused_keys(self, reason: str) -> None:
+        self._hub.post(
+            None, Alarm(code="bad_command", active=True, evidence=f"document of command keys: {reason}"[:1000])
+        )
 
     async def run(self, stop: asyncio.Event, notifier: Notifier) -> None:
         """Serve until `stop` is set; then finish what is under way within the grace, say goodbye and close."""
@@ -175,8 +208,11 @@ class Agent:
                     "clock watch": watch_clock(
                         self._own_state, self._timekeeper.known, lambda: self._session.connected
                     ),
+                    "command keys": self._keys.run(),
                     "watchdog": feed_watchdog(notifier, self._disk, self._supervisor),
                 }
+                if self._renewal is not None:
+                    work["renewal"] = self._renewal.run()
                 tasks = [group.create_task(job, name=name) for name, job in work.items()]
                 _log.info(
                     "agent %s started with %d drivers, session %s", self._agent, len(settings.devices), self.session_id
@@ -226,6 +262,8 @@ class Agent:
             self._on_status(message.payload)
         elif message.topic == self._clock_topic:
             self._timekeeper.on_answer(message.payload)
+        elif message.topic == self._keys_topic:
+            self._keys.on_message(message.payload)
         else:
             self._commands.on_message(message)
 
@@ -293,7 +331,7 @@ class Agent:
     def _inventory(self) -> Publication:
         inventory = Inventory(
             agent=self._agent,
-            area=self._settings.agent.area,
+            area=self._addressee.area,
             config_version=self._settings.version,
             devices=self._roster.inventory(),
         )

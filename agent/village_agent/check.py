@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from village_agent.clock.clock import from_ns
+from village_agent.clock.system import synchronised_ns
 from village_agent.config import Settings
+from village_agent.identity.folder import Identity
 from village_agent.roster import Roster, Unit
 from village_drivers.kit import Driver, DriverError, DriverEvent
+from village_wire.address import CertificateRefused, refused_certificate, tls_context
 from village_wire.points import Value
-from village_wire.session import NotAuthorised, SessionError, SessionSettings, connect
+from village_wire.session import BrokerAddress, NotAuthorised, SessionError, SessionSettings, connect
 from village_wire.states import Status, advice
 
+#: A refusal follows the handshake within a round trip.
+_REFUSAL_SECONDS = 2.0
 #: Appended to the client ids, so that a check does not push a running agent off its brokers.
 CLIENT_SUFFIX = "-check"
 
@@ -67,13 +75,14 @@ class _Findings:
 
 
 async def check(settings: Settings, roster: Roster, seconds: float) -> list[Row]:
-    """Return a row for the collector's broker and one per device; ends early when everything has answered."""
+    """Return a row for an enrolled agent's identity, one for the collector's broker and one per device; ends early when all have answered."""
+    identity = [] if settings.identity is None else [await asyncio.to_thread(_check_identity, settings.identity)]
     async with asyncio.TaskGroup() as group:
         broker = group.create_task(_check_broker(settings, seconds), name="check broker")
         units = [
             group.create_task(_check_unit(unit, seconds), name=f"check {name}") for name, unit in roster.units.items()
         ]
-    return [broker.result(), *(row for unit in units for row in unit.result())]
+    return [*identity, broker.result(), *(row for unit in units for row in unit.result())]
 
 
 def worst(rows: list[Row]) -> Literal["ok", "degraded", "down"]:
@@ -84,18 +93,62 @@ def worst(rows: list[Row]) -> Literal["ok", "degraded", "down"]:
     return "degraded" if "degraded" in found else "ok"
 
 
+def _check_identity(identity: Identity) -> Row:
+    from village_agent.identity.telling import examine
+
+    time_ns = synchronised_ns()
+    now = None if time_ns is None else from_ns(time_ns)
+    return Row("", "", "identity", *examine(identity, now))
+
+
 async def _check_broker(settings: Settings, seconds: float) -> Row:
     address = settings.address
     try:
         async with asyncio.timeout(seconds):
-            async with connect(SessionSettings(address, f"agent-{settings.agent.id}{CLIENT_SUFFIX}")):
-                return Row("", "", "collector", "ok", "works", f"{address.url} accepts this agent")
+            if settings.identity is not None and address.secure:
+                await _shake_hands(address, settings.agent.trust_system_clock)
+            else:
+                async with connect(SessionSettings(address, f"agent-{settings.agent_id}{CLIENT_SUFFIX}")):
+                    pass
+            return Row("", "", "collector", "ok", "works", f"{address.url} accepts this agent")
+    except CertificateRefused as error:
+        return Row("", "", "collector", "down", "certificate_refused", str(error))
     except NotAuthorised as error:
         return Row("", "", "collector", "down", "unauthorised", str(error))
     except SessionError as error:
         return Row("", "", "collector", "down", "collector_lost", str(error))
     except TimeoutError:
         return Row("", "", "collector", "down", "collector_lost", f"{address.url} did not answer within {seconds:g} s")
+
+
+async def _shake_hands(address: BrokerAddress, trust_clock: bool) -> None:
+    """Find out whether the broker takes our certificate; raises `SessionError`.
+
+    To log in besides would push a running agent off its broker, which gives each certificate one connection.
+    """
+
+    def trust() -> ssl.SSLContext:
+        return tls_context(address, check_time=trust_clock and synchronised_ns() is not None)
+
+    context = await asyncio.to_thread(trust)
+    try:
+        reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+        try:
+            # In TLS 1.3 a refusal comes after the handshake; otherwise the broker waits for us to speak.
+            async with asyncio.timeout(_REFUSAL_SECONDS):
+                if not await reader.read(1):
+                    raise SessionError(f"{address.url} closes the connection")
+        except TimeoutError:
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+    except OSError as error:
+        refusal = refused_certificate(str(error))
+        if refusal:
+            raise CertificateRefused(f"{address.url} refuses this box's certificate: {refusal}") from None
+        raise SessionError(f"{address.url}: {error}") from None
 
 
 async def _check_unit(unit: Unit, seconds: float) -> list[Row]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from village_agent.roster import Roster
 
 EXIT_CONFIGURATION = 3
+EXIT_RUNNING = 4
+EXIT_REFUSED = 5
 
 app = typer.Typer(
     add_completion=False,
@@ -27,6 +29,7 @@ app = typer.Typer(
 Examples 示例:
   village-agent drivers                        what can be connected 可连接的设备
   village-agent drivers osdp                   every setting of a driver 某驱动的全部设置
+  village-agent enroll https://collector.example.cn:8480 -   become an agent, with a token 用令牌注册
   village-agent check --config agent.toml      what answers, what doesn't 检查哪些设备有应答
   village-agent run --config agent.toml        serve until stopped 持续运行
 """,
@@ -44,6 +47,13 @@ class LogLevel(enum.StrEnum):
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (TOML). 配置文件。", show_default=False)
+]
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        help="Folder of the agent's state; by default as the configuration says, or $STATE_DIRECTORY. 状态目录；默认取自配置或 $STATE_DIRECTORY。",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer for programs. 输出 JSON。")]
 
@@ -95,6 +105,7 @@ def run(
     epilog="""\b
 Exit codes 退出码: 0 all answer 全部正常, 1 degraded 降级, 2 something is down 有故障, 3 configuration wrong 配置错误
 Example 示例:
+  village-agent enroll https://collector.example.cn:8480 -   become an agent, with a token 用令牌注册
   village-agent check --config agent.toml --seconds 20 --json
 """,
 )
@@ -150,6 +161,64 @@ def drivers(
         _echo_json({"schema": "village-agent.drivers/1", "drivers": list(described.values())})
     else:
         typer.echo(listing.drivers_text(list(described.values())))
+
+
+@app.command(
+    help="Make this box an agent of a collector, with the token that `village agent add` printed."
+    " 用 village agent add 打印的令牌将本机注册为代理。",
+    short_help="Make this box an agent of a collector, with a token. 用令牌将本机注册为代理。",
+    epilog="""\b
+Exit codes 退出码: 0 enrolled 已注册, 1 collector not reached or its answer is wrong 无法连接或应答有误, 2 wrong token or address 令牌或地址有误,
+  3 configuration or disk 配置或磁盘问题, 4 the agent runs 代理正在运行, 5 refused 被拒绝
+Examples 示例:
+  village-agent enroll https://collector.example.cn:8480 - --state-dir /var/lib/village-agent
+  village-agent enroll https://10.0.0.5:8480 ve1.… --config agent.toml
+With - the token is asked for, or read from standard input, so that no list of processes shows it. 使用 - 时从标准输入读取令牌。
+A call that was interrupted may be repeated with the same token. 中断后可用同一令牌重试。
+""",
+)
+def enroll(
+    url: Annotated[str, typer.Argument(help="Address of the collector's API. 采集端接口地址。", metavar="URL")],
+    token: Annotated[
+        str, typer.Argument(help="The token, or - to be asked for it. 令牌；- 表示从输入读取。", metavar="TOKEN")
+    ],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration that names the state directory. 配置文件。")
+    ] = None,
+    state_dir: StateDirOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Enrol this box."""
+    from village_agent.identity.console import run_enroll
+
+    raise typer.Exit(run_enroll(url, token, config, state_dir, json_=json_))
+
+
+@app.command(
+    help="Show who this box is to its collector, and until when. 显示本机的身份和证书有效期。",
+    short_help="Show who this box is to its collector, and until when. 显示本机的身份和证书有效期。",
+    epilog="""\b
+Exit codes 退出码: 0 good 正常, 1 the certificate ends soon or has ended 证书将到期或已到期, 2 not enrolled or damaged 未注册或已损坏, 3 configuration wrong 配置错误
+Examples 示例:
+  village-agent identity --state-dir /var/lib/village-agent
+  village-agent identity --config agent.toml --json
+""",
+)
+def identity(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration that names the state directory. 配置文件。")
+    ] = None,
+    state_dir: StateDirOption = None,
+    json_: JsonOption = False,
+    lang: Annotated[
+        str, typer.Option(envvar="VILLAGE_LANG", help="Language of the advice: en or zh. 建议的语言。")
+    ] = "",
+) -> None:
+    """Show the identity."""
+    from village_agent.identity.console import run_identity
+
+    chinese = (lang or os.environ.get("LANG", "")).startswith("zh")
+    raise typer.Exit(run_identity(config, state_dir, "zh" if chinese else "en", json_=json_))
 
 
 def _load(config: Path, client_suffix: str = "", *, json_: bool = False) -> tuple[Settings, Roster]:

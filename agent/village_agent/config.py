@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from village_agent.identity.folder import Identity, InvalidIdentity, read_identity
 from village_agent.steadiness import BETTER_SECONDS, WORSE_SECONDS
 from village_drivers.kit import Driver, DriverConfig
 from village_drivers.registry import DRIVERS
@@ -37,10 +38,16 @@ class _Table(BaseModel):
 class AgentTable(_Table):
     """Table `[agent]`."""
 
-    id: AgentId = Field(
-        description="Name of this agent, unique at the collector. 代理名称，在采集端唯一。", examples=["box-7"]
+    id: AgentId | None = Field(
+        None,
+        description="Name of this agent, unique at the collector; an enrolled agent knows it. 代理名称，在采集端唯一；已注册的代理无需填写。",
+        examples=["box-7"],
     )
-    area: Area = Field(description="Area code of the site. 所在区域代码。", examples=["330106109003"])
+    area: Area | None = Field(
+        None,
+        description="Area code of the site; an enrolled agent knows it. 所在区域代码；已注册的代理无需填写。",
+        examples=["330106109003"],
+    )
     state_dir: Path | None = Field(
         None,
         description="Folder for the outbox and the command table. 存放发件箱和命令记录的目录。",
@@ -76,12 +83,15 @@ def _check_key(text: str) -> str:
 
 
 class CollectorTable(_Table):
-    """Table `[collector]`."""
+    """Table `[collector]`. An enrolled agent needs none of it but the last key."""
 
-    broker: str = Field(
-        description="Address of the collector's broker. 采集端 MQTT 服务器地址。", examples=["mqtt://127.0.0.1:1883"]
+    broker: str | None = Field(
+        None,
+        description="Address of the collector's broker, for an agent that is not enrolled. 采集端 MQTT 服务器地址（未注册的代理填写）。",
+        examples=["mqtt://127.0.0.1:1883"],
     )
-    command_key: Annotated[str, AfterValidator(_check_key)] = Field(
+    command_key: Annotated[str, AfterValidator(_check_key)] | None = Field(
+        None,
         description="The collector's public key, the line in its command_key.pub. 采集端公钥，即 command_key.pub 中的一行。",
         examples=["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],
     )
@@ -112,9 +122,15 @@ class CollectorTable(_Table):
         examples=[160],
     )
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether this table says where the collector is, instead of an enrolment."""
+        return bool(self.model_fields_set - {"keep_alive_seconds"})
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        BrokerAddress(self.broker).check()
+        if self.broker is not None:
+            BrokerAddress(self.broker).check()
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("certificate_file and key_file belong together")
         if self.password_file is not None and self.username is None:
@@ -194,10 +210,16 @@ class DriverEntry:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A valid configuration. `text` is the file's, so that a later problem can name its line."""
+    """A valid configuration. `text` is the file's, so that a later problem can name its line.
+
+    `identity` is None where `[collector]` says it all.
+    """
 
     file: Path
     text: str
+    agent_id: str
+    area: str
+    identity: Identity | None
     agent: AgentTable
     collector: CollectorTable
     outbox: OutboxTable
@@ -212,36 +234,53 @@ class Settings:
 
     @property
     def state_dir(self) -> Path:
-        """[agent] state_dir, else $STATE_DIRECTORY (systemd), else `village-agent-state` next to the file."""
-        if self.agent.state_dir is not None:
-            return self.file.parent / self.agent.state_dir
-        given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        return Path(given) if given else self.file.parent / "village-agent-state"
+        """See `state_folder`."""
+        return state_folder(self.file, self.agent.state_dir)
 
     @property
     def ca_file(self) -> Path | None:
         """Certificates to trust, for the broker and for uploads."""
-        return self._path(self.collector.ca_file)
+        return self.identity.ca_file if self.identity is not None else self._path(self.collector.ca_file)
 
     @property
     def address(self) -> BrokerAddress:
         """The collector's broker."""
         table = self.collector
+        if self.identity is not None:
+            return self.identity.address
         password = self.password.get_secret_value() if self.password else None
         certificate, key = self._path(table.certificate_file), self._path(table.key_file)
-        return BrokerAddress(table.broker, table.username, password, self.ca_file, certificate, key)
+        return BrokerAddress(table.broker or "", table.username, password, self.ca_file, certificate, key)
 
     @property
-    def command_key(self) -> Ed25519PublicKey:
-        """The key with which commands must be signed."""
-        return decode_public_key(self.collector.command_key)
+    def command_key(self) -> Ed25519PublicKey | None:
+        """The key with which commands must be signed; None where the identity says which."""
+        key = self.collector.command_key
+        return None if self.identity is not None or key is None else decode_public_key(key)
 
     def _path(self, relative: Path | None) -> Path | None:
         return None if relative is None else self.file.parent / relative
 
 
+def state_folder(file: Path, configured: Path | None) -> Path:
+    """Return [agent] state_dir, else $STATE_DIRECTORY (systemd), else `village-agent-state` next to the file."""
+    if configured is not None:
+        return file.parent / configured
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else file.parent / "village-agent-state"
+
+
+def read_agent_table(file: Path) -> AgentTable:
+    """Return the table `[agent]` alone, of an agent that is about to be enrolled; raises `InvalidSettings`."""
+    text, document = read_toml(file)
+    try:
+        return AgentTable.model_validate(document.get("agent", {}))
+    except ValidationError as error:
+        raise InvalidSettings(file, problems_of(error, text, ("agent",))) from None
+
+
 def load(file: Path) -> Settings:
-    """Read and check a configuration. Relative paths count from the file's folder.
+    """Read and check a configuration, and the identity of an enrolled agent. Relative paths count from the file's folder.
 
     Raises:
         InvalidSettings: with all problems at once; each names file, key, line and reason.
@@ -277,11 +316,48 @@ class _Reader:
             password = self._password(collector)
             for key in ("ca_file", "certificate_file", "key_file"):
                 self._content(getattr(collector, key), key)
+        identity = None if agent is None or collector is None else self._identity(agent, collector)
         if self._problems or agent is None or collector is None or outbox is None:
             raise InvalidSettings(self._file, self._problems)
+        name = identity.agent if identity is not None else agent.id or ""
+        area = identity.record.area if identity is not None else agent.area or ""
         drivers = tuple(entry for entry in devices if entry is not None)
         rules = tuple(door for door in doors if door is not None)
-        return Settings(self._file, self._text, agent, collector, outbox, drivers, rules, password)
+        return Settings(
+            self._file, self._text, name, area, identity, agent, collector, outbox, drivers, rules, password
+        )
+
+    def _identity(self, agent: AgentTable, collector: CollectorTable) -> Identity | None:
+        """Return the identity of an enrolled agent, None where the configuration says all."""
+        if collector.by_hand:
+            for table, key in (
+                ("agent", "id"),
+                ("agent", "area"),
+                ("collector", "broker"),
+                ("collector", "command_key"),
+            ):
+                if getattr(agent if table == "agent" else collector, key) is None:
+                    self._add((table, key), "this key is required")
+            return None
+        folder = state_folder(self._file, agent.state_dir)
+        try:
+            identity = read_identity(folder)
+        except InvalidIdentity as error:
+            self._add((), str(error))
+            return None
+        if identity is None:
+            self._add(
+                (),
+                f"this box has no identity in {folder}: run `village-agent enroll URL TOKEN --state-dir {folder}` first",
+            )
+            return None
+        for key, given, right in (("id", agent.id, identity.agent), ("area", agent.area, identity.record.area)):
+            if given not in {None, right}:
+                self._add(
+                    ("agent", key),
+                    f"the collector has enrolled this box with {right!r}; remove the key, or enrol it again",
+                )
+        return identity
 
     def _add(self, place: tuple[str | int, ...], reason: str) -> None:
         self._problems.append(problem_at(self._text, place, reason))

@@ -49,7 +49,7 @@ class Roster:
         """
         units: dict[str, Unit] = {}
         for entry in settings.devices:
-            services = AgentServices(f"{settings.agent.id}-{entry.config.id}{client_suffix}", settings.state_dir)
+            services = AgentServices(f"{settings.agent_id}-{entry.config.id}{client_suffix}", settings.state_dir)
             units[entry.config.id] = Unit(entry.config, entry.type(entry.config, services))
         problems: list[Problem] = []
         owner: dict[str, int] = {}

@@ -19,9 +19,10 @@ from village_agent.memory import put_off
 
 put_off()
 
-from village_agent.app import GRACE_SECONDS, Agent, AlreadyRunning, state_lock  # noqa: E402 - after what is put off
+from village_agent.app import GRACE_SECONDS, Agent  # noqa: E402 - after what is put off
 from village_agent.config import Settings, load  # noqa: E402
 from village_agent.roster import Roster  # noqa: E402
+from village_agent.state_lock import AlreadyRunning, state_lock  # noqa: E402
 from village_wire import core_dumps  # noqa: E402
 from village_wire.settings import InvalidSettings  # noqa: E402
 from village_wire.systemd import Notifier  # noqa: E402

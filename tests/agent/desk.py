@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.agent.collector import KEY
 from tests.agent.kit import AREA, Site, running, site
-from village_agent.commands.runtime import CommandRuntime, Identity
+from village_agent.commands.runtime import Addressee, CommandRuntime
+from village_agent.identity.keyring import Keys, PinnedKey
 from village_agent.roster import Unit
 from village_wire.commands import Arguments, Command, Target, sign_command
 from village_wire.events import CommandResult, Event, Receipt
@@ -94,12 +95,12 @@ def results_of(events: list[Event], command: UUID) -> list[tuple[Event, CommandR
 
 
 @asynccontextmanager
-async def desk(folder: Path, *units: Unit, clock: Clock | None = None) -> AsyncIterator[Desk]:
+async def desk(folder: Path, *units: Unit, clock: Clock | None = None, keys: Keys | None = None) -> AsyncIterator[Desk]:
     used = clock or Clock()
     async with site(folder, *units) as parts:
-        identity = Identity("box", AREA, KEY.public_key())
+        addressee = Addressee("box", AREA, keys or PinnedKey(KEY.public_key()))
         path = folder / "commands.db"
-        commands = CommandRuntime(identity, path, parts.disk, parts.outbox, parts.roster, parts.hub, _Clock(used))
+        commands = CommandRuntime(addressee, path, parts.disk, parts.outbox, parts.roster, parts.hub, _Clock(used))
         try:
             async with running(commands.run()):
                 yield Desk(parts, commands, used)

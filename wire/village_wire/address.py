@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,14 @@ from urllib.parse import urlsplit
 
 from village_wire.outgoing import Publication
 
+#: X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which the `ssl` module has no name for: chain and name of a certificate count, its period doesn't.
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+#: What a server says of a client's certificate, in OpenSSL's words (RFC 8446, 6.2).
+_REFUSED = re.compile(
+    r"ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_REVOKED|CERTIFICATE_EXPIRED|CERTIFICATE_UNKNOWN|UNKNOWN_CA"
+    r"|ACCESS_DENIED|CERTIFICATE_REQUIRED)\b"
+)
+
 
 class SessionError(Exception):
     """The broker can't be reached or the connection ended; trying again may help."""
@@ -17,6 +26,10 @@ class SessionError(Exception):
 
 class NotAuthorised(SessionError):
     """The broker refuses this client's credentials; only a person can help."""
+
+
+class CertificateRefused(NotAuthorised):
+    """The broker refuses this client's certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,8 @@ class Subscription:
 class SessionSettings:
     """How this program appears at the broker. `expiry` is the session expiry interval in seconds; 0 keeps no session.
 
-    `will` is the last will, or is called for one at each connection.
+    `will` is the last will, or is called for one at each connection. `check_time` is called, in a thread, before each connection with TLS
+    and tells whether this machine has a clock by which the broker's certificate can be judged.
     """
 
     address: BrokerAddress
@@ -78,14 +92,26 @@ class SessionSettings:
     will: Publication | Callable[[], Publication] | None = None
     keep_alive: int = 60
     expiry: int = 0
+    check_time: Callable[[], bool] = lambda: True
 
 
-def tls_context(address: BrokerAddress) -> ssl.SSLContext:
-    """Read an address's certificate files; raises `SessionError`."""
+def tls_context(address: BrokerAddress, *, check_time: bool = True) -> ssl.SSLContext:
+    """Read an address's certificate files; raises `SessionError`.
+
+    Without `check_time` the period of the broker's certificate is left aside, never its chain and name.
+    """
     try:
         context = ssl.create_default_context(cafile=address.ca_file)
+        if not check_time:
+            context.verify_flags |= NO_CHECK_TIME
         if address.certificate_file is not None:
             context.load_cert_chain(address.certificate_file, address.key_file)
     except (OSError, ssl.SSLError) as error:
         raise SessionError(f"certificate files of {address.url}: {error}") from None
     return context
+
+
+def refused_certificate(problem: str) -> str:
+    """Return what a TLS error tells of a refused client certificate, as `certificate revoked`; empty for any other error."""
+    match = _REFUSED.search(problem)
+    return match[1].lower().replace("_", " ") if match else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -64,7 +65,8 @@ class Packets:
                 return b""
             data = bytes(self._partial)
             self._partial.clear()
-        others = b""
+        # A broker may send 100,000 pings at once, and `bytes` would be copied for each of them.
+        others = bytearray()
         at, end = 0, len(data)
         while end - at >= 2:
             size, start = data[at + 1], at + 2
@@ -93,7 +95,7 @@ class Packets:
             self._needed = 0
         if at < end:
             self._partial += data[at:]
-        return others
+        return bytes(others)
 
 
 def read_publish(first: int, body: bytes) -> tuple[Received, int]:
@@ -199,30 +201,46 @@ class PacketSocket:
         ack: Callable[[int], object],
         traffic: Traffic | None = None,
         wrote: Callable[[float], None] = lambda _now: None,
+        failed: Callable[[ssl.SSLError], None] = lambda _error: None,
     ) -> None:
-        """`ack` sends the PUBACK of a number; `traffic` counts the bytes; `wrote` is told when something was written, in monotonic time."""
+        """`ack` sends the PUBACK of a number; `traffic` counts the bytes; `wrote` is told when something was written, in monotonic time.
+
+        `failed` is told why TLS ended the connection.
+        """
         self._socket = sock
         self._give = on_message
         self._ack = ack
         self._packets = Packets(self._take)
         self._others = b""
+        self._taken = 0
         self._traffic = traffic or Traffic()
         self._wrote = wrote
+        self._failed = failed
         self.close = sock.close
         self.fileno = sock.fileno
         self.setblocking = sock.setblocking
 
     def recv(self, size: int) -> bytes:
         """Return bytes of packets that are not messages; raises `BlockingIOError` as long as there are none."""
-        if not self._others:
-            data = self._socket.recv(READ_BYTES)
+        if self._taken >= len(self._others):
+            self._others, self._taken = b"", 0
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as error:
+                # TLS 1.3 tells us what is wrong with our certificate when we first read.
+                self._failed(error)
+                raise
             if not data:
                 return data
             self._traffic.read(len(data), time.monotonic())
             self._others = self._packets.feed(data)
             if not self._others:
                 raise BlockingIOError
-        part, self._others = self._others[:size], self._others[size:]
+        # paho takes the first bytes of a packet one by one.
+        part = self._others[self._taken : self._taken + size]
+        self._taken += len(part)
         return part
 
     def send(self, buffer: bytes | bytearray) -> int:
@@ -236,7 +254,7 @@ class PacketSocket:
     def pending(self) -> int:
         """Return how many bytes can be had without waiting for the socket to be readable, as `ssl.SSLSocket` does."""
         inner = getattr(self._socket, "pending", None)
-        return len(self._others) + (inner() if inner is not None else 0)
+        return len(self._others) - self._taken + (inner() if inner is not None else 0)
 
     def _take(self, message: Received, number: int) -> None:
         self._give(message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -25,10 +26,12 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from village_wire.address import (
     BrokerAddress,
+    CertificateRefused,
     NotAuthorised,
     SessionError,
     SessionSettings,
     Subscription,
+    refused_certificate,
     tls_context,
 )
 from village_wire.backoff import full_jitter
@@ -38,6 +41,7 @@ from village_wire.traffic import Traffic
 
 __all__ = [
     "BrokerAddress",
+    "CertificateRefused",
     "Connection",
     "NotAuthorised",
     "Publication",
@@ -163,6 +167,8 @@ class _Client(aiomqtt.Client):
         super().__init__(*arguments, **more)
         self._inbox = inbox
         self._traffic = traffic
+        #: What TLS said when it ended the connection; paho keeps it to itself.
+        self.tls_problem = ""
         #: Set while nothing waits to be written.
         self.written = asyncio.Event()
         # Then `ack` is ours to call.
@@ -184,7 +190,13 @@ class _Client(aiomqtt.Client):
             # paho 2.2 notes this only for half-written packets, and would probe a link that was used a moment ago.
             client._last_msg_out = now  # noqa: SLF001
 
-        reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1), self._traffic, wrote)
+        def failed(error: ssl.SSLError) -> None:
+            self.tls_problem = str(error)
+            if not self._connected.done():
+                # aiomqtt would wait on for the broker's answer.
+                self._connected.set_exception(aiomqtt.MqttError(str(error)))
+
+        reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1), self._traffic, wrote, failed)
         # paho has no setter; it hands the socket to this callback before it first uses it.
         client._sock = reader  # noqa: SLF001
         super()._on_socket_open(client, userdata, reader)
@@ -222,7 +234,7 @@ async def connect(settings: SessionSettings, traffic: Traffic | None = None) -> 
         keepalive=settings.keep_alive,
         clean_start=settings.expiry == 0,
         properties=properties,
-        tls_context=await asyncio.to_thread(tls_context, address) if address.secure else None,
+        tls_context=await asyncio.to_thread(_trust, settings) if address.secure else None,
     )
     client.pending_calls_threshold = 1000
     entered = False
@@ -234,6 +246,9 @@ async def connect(settings: SessionSettings, traffic: Traffic | None = None) -> 
             raise NotAuthorised(f"{address.url} refuses the credentials: {error.rc}") from None
         raise SessionError(f"{address.url} refuses the connection: {error}") from None
     except aiomqtt.MqttError as error:
+        refusal = refused_certificate(f"{client.tls_problem} {error}")
+        if refusal:
+            raise CertificateRefused(f"{address.url} refuses this program's certificate: {refusal}") from None
         raise SessionError(f"{address.url}: {error}") from None
     finally:
         if not entered:
@@ -264,6 +279,7 @@ class Session:
         self._on_message = on_message
         self._connection: Connection | None = None
         self._changed = asyncio.Condition()
+        self._replaced = asyncio.Event()
         self.last_problem = ""
         #: Monotonic time at which the present connection was accepted, before its subscriptions; None without one.
         self.connected_at: float | None = None
@@ -292,11 +308,18 @@ class Session:
             raise SessionError("not connected to the broker")
         await self._connection.send(messages)
 
+    def replace(self, settings: SessionSettings, subscriptions: Sequence[Subscription]) -> None:
+        """Use these from now on: the present connection ends with a goodbye, and the next one is tried at once."""
+        self._settings = settings
+        self._subscriptions = subscriptions
+        self._replaced.set()
+
     async def run(self, on_connected: Callable[[], Awaitable[None]]) -> None:
         """Connect, again and again, until cancelled. `on_connected` runs after each connection, subscriptions made."""
         attempt = 0
         while True:
-            fatal = False
+            fatal = replaced = False
+            self._replaced.clear()
             try:
                 async with connect(self._settings, self.traffic) as connection:
                     self.connected_at = time.monotonic()
@@ -306,27 +329,48 @@ class Session:
                         _log.info("connected to %s again", self._settings.address.url)
                     self.last_problem, attempt = "", 0
                     async with asyncio.TaskGroup() as group:
-                        announcing = group.create_task(_announce(on_connected), name="announce")
+                        group.create_task(_announce(on_connected), name="announce")
+                        group.create_task(self._until_replaced(), name="replacement")
                         await connection.deliver(self._on_message)
-                        announcing.cancel()
             except* SessionError as errors:
                 problem = errors.exceptions[0]
                 while isinstance(problem, BaseExceptionGroup):
                     problem = problem.exceptions[0]
-                if str(problem) != self.last_problem:
+                replaced = isinstance(problem, _Replaced)
+                if replaced:
+                    _log.info("%s", problem)
+                elif str(problem) != self.last_problem:
                     _log.warning("%s; trying again", problem)
-                self.last_problem = str(problem)
+                self.last_problem = "" if replaced else str(problem)
                 fatal = isinstance(problem, NotAuthorised)
             finally:
                 self.connected_at = None
                 await self._set(None)
-            await asyncio.sleep(full_jitter(attempt, random.random(), cap=60.0, at_cap=fatal))
-            attempt += 1
+            if replaced:
+                attempt = 0
+                continue
+            try:
+                async with asyncio.timeout(full_jitter(attempt, random.random(), cap=60.0, at_cap=fatal)):
+                    await self._replaced.wait()
+            except TimeoutError:
+                attempt += 1
+
+    async def _until_replaced(self) -> None:
+        await self._replaced.wait()
+        raise _Replaced(f"connecting to {self._settings.address.url} anew")
 
     async def _set(self, connection: Connection | None) -> None:
         self._connection = connection
         async with self._changed:
             self._changed.notify_all()
+
+
+class _Replaced(SessionError):
+    """The connection ends because the next one has other settings."""
+
+
+def _trust(settings: SessionSettings) -> ssl.SSLContext:
+    return tls_context(settings.address, check_time=settings.check_time())
 
 
 async def _announce(on_connected: Callable[[], Awaitable[None]]) -> None:

@@ -106,8 +106,24 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "这是程序故障：请将代理日志发送给开发者。",
     ),
     "clock_unsure": (
-        "The box does not know the time: compare its `command_key`, and its rights to `time` and `clock` at the broker.",
-        "设备不知道时间：请核对其 command_key，以及它在消息服务器上使用 time 和 clock 主题的权限。",
+        "The box does not know the time: compare its `command_key` or enrol it again, and check its rights to `time` and `clock` at the broker.",
+        "设备不知道时间：请核对其 command_key 或重新注册，并检查它在消息服务器上使用 time 和 clock 主题的权限。",
+    ),
+    "certificate_ending": (
+        "Check that the box reaches the collector's API, as the evidence says, or enrol it again (`village agent add`).",
+        "代理无法续期证书：请按证据栏检查设备能否访问采集端接口，或重新注册 (village agent add)。",
+    ),
+    "certificate_ended": (
+        "The certificate has ended and the broker takes it no more: enrol the box again, `village agent add`, then `village-agent enroll`.",
+        "证书已到期，消息服务器不再接受：请重新注册设备，先 village agent add，再 village-agent enroll。",
+    ),
+    "certificate_refused": (
+        "Unless this box was shut out on purpose, enrol it again: `village agent add`, then `village-agent enroll`.",
+        "若并非有意停用该设备，请重新注册：village agent add，然后 village-agent enroll。",
+    ),
+    "not_enrolled": (
+        "The identity on this box can't be used: enrol it again, `village agent add`, then `village-agent enroll`.",
+        "设备上的身份文件无法使用：请重新注册，先 village agent add，再 village-agent enroll。",
     ),
     "unstable": (
         "It comes and goes: check cable, plugs, power supply and radio signal.",

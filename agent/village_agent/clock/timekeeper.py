@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import uuid4
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from village_agent.clock.clock import SECOND_NS, Clock, RejectedAnswer, from_ns
 from village_agent.clock.dating import date_time
 from village_agent.clock.system import boot_ns, synchronised_ns
+from village_agent.identity.keyring import Keys
 from village_wire.backoff import full_jitter
 from village_wire.session import Publication, SessionError
 from village_wire.time_answer import (
@@ -47,7 +46,7 @@ class Timekeeper:
     def __init__(
         self,
         agent: str,
-        key: Ed25519PublicKey,
+        keys: Keys,
         publish: Callable[[Publication], Awaitable[None]],
         *,
         session: str | None = None,
@@ -60,7 +59,7 @@ class Timekeeper:
         self._connected_at: int | None = None
         self._trust_system = trust_system
         self._agent = agent
-        self._key = key
+        self._keys = keys
         self._publish = publish
         self._system = system
         self._boot = boot
@@ -96,6 +95,7 @@ class Timekeeper:
     def connected(self) -> None:
         """There is a new connection, or a reason to doubt the time: ask."""
         self._connected_at = self._boot()
+        self._keys.connected()
         self._wanted.set()
         self._ended.set()
 
@@ -107,8 +107,10 @@ class Timekeeper:
         """Take a message of our channel `clock`; neither blocks nor raises."""
         moment = self._boot()
         before = self.clock.now_ns(moment) if self.clock.known else None
+        # A system clock that is wrong must not rule out the key of whoever could mend it.
+        keys = self._keys.at(self.now() if self.signed else None)
         try:
-            found = self.clock.answer(read_time_answer(payload, self._agent, self._key), moment)
+            found = self.clock.answer(read_time_answer(payload, self._agent, *keys), moment)
         except (InvalidTime, RejectedAnswer) as error:
             self._bad += 1
             if self._bad == 1:
@@ -116,6 +118,7 @@ class Timekeeper:
             return
         self._good = True
         self._ended.set()
+        self._keys.confirmed()
         off = None if before is None else before - found.offset_ns - moment
         if off is not None and abs(off) > max(_WORTH_TELLING_NS, 2 * found.error_ns):
             _log.warning("the clock was off by %.1f s; it follows the collector's", off / SECOND_NS)
@@ -154,10 +157,10 @@ class Timekeeper:
         self._ended.clear()
         self._good = False
         moment = self._boot()
-        request = TimeRequest(nonce=uuid4().hex)
+        request = TimeRequest(nonce=uuid4().hex, keys=self._keys.number)
         if not self.clock.known and self._connected_at is not None:
             seconds = (moment - self._connected_at) // SECOND_NS
-            request = TimeRequest(nonce=request.nonce, session=self._session, unsure_seconds=seconds)
+            request = request.model_copy(update={"session": self._session, "unsure_seconds": seconds})
         self.clock.ask(request.nonce, moment)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):

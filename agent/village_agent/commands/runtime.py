@@ -8,8 +8,10 @@ while the disk takes nothing stands in `command_record`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from village_agent.commands.execution import Executor
 from village_agent.commands.record import CommandRecord, NoRecord
 from village_agent.disk import DiskThread
+from village_agent.identity.keyring import Keys
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub, Sink
 from village_agent.roster import Roster
@@ -37,7 +40,7 @@ _log = logging.getLogger(__name__)
 MAX_WAITING = 100
 #: Executions that run or wait for their device; more are refused.
 MAX_UNDER_WAY = 200
-#: A command that comes while the time is not known waits for so long for the collector's answer about the time.
+#: A command that comes while the time, or a newer key, is not known waits for so long for the collector's answer about the time.
 CLOCK_SECONDS = 5.0
 #: A command issued later than this after our time means that our clock is behind, and no expiry can be judged.
 MAX_CLOCK_LAG = timedelta(minutes=1)
@@ -47,13 +50,13 @@ _OVERTAKEN_BY = {"say": "stop", "switch": "switch"}
 ALARM_SECONDS = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whose commands count, and which are meant for us."""
+@dataclass(slots=True)
+class Addressee:
+    """Whose commands count, and which are meant for us. The area changes when the collector moves this agent."""
 
     agent: str
     area: str
-    key: Ed25519PublicKey
+    keys: Keys
 
 
 class CommandClock(Protocol):
@@ -79,7 +82,7 @@ class CommandRuntime:
 
     def __init__(
         self,
-        identity: Identity,
+        addressee: Addressee,
         path: Path,
         disk: DiskThread,
         outbox: Outbox,
@@ -87,13 +90,15 @@ class CommandRuntime:
         hub: Hub,
         clock: CommandClock,
         ca_file: Path | None = None,
+        check_time: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._identity = identity
+        """`ca_file` and `check_time` are for uploads, see `upload_jpeg`."""
+        self._addressee = addressee
         self._outbox = outbox
         self._roster = roster
         self._hub = hub
         self._clock = clock
-        self._executor = Executor(hub, clock.now, ca_file)
+        self._executor = Executor(hub, clock.now, ca_file, check_time)
         #: Each with the monotonic time of its arrival.
         self._messages: asyncio.Queue[tuple[float, Received]] = asyncio.Queue(MAX_WAITING)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -125,7 +130,7 @@ class CommandRuntime:
             while True:
                 arrived, message = await self._messages.get()
                 await self._await_clock(arrived + CLOCK_SECONDS)
-                await self._handle(message, group)
+                await self._handle(message, arrived + CLOCK_SECONDS, group)
 
     async def drain(self) -> None:
         """Return when no execution is under way."""
@@ -164,9 +169,9 @@ class CommandRuntime:
             await self._record.finish(lost)
         await self._send(await self._record.unsent())
 
-    async def _handle(self, message: Received, group: asyncio.TaskGroup) -> None:
+    async def _handle(self, message: Received, deadline: float, group: asyncio.TaskGroup) -> None:
         try:
-            command = read_command(message.payload, self._identity.key)
+            command = await self._verified(message.payload, deadline)
         except InvalidCommand as error:
             kind = "bad signature" if isinstance(error, BadSignature) else "malformed"
             self._count_bad(kind, f"on {message.topic[:80]}: {error}")
@@ -184,6 +189,25 @@ class CommandRuntime:
             )
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
+
+    async def _verified(self, payload: bytes, deadline: float) -> Command:
+        """Return a command that is signed with a key that counts now; raises `InvalidCommand`."""
+        keys = self._addressee.keys
+        try:
+            return read_command(payload, *self._keys_now())
+        except BadSignature:
+            # After an outage a command may come before the document that names its key.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await keys.settled.wait()
+        try:
+            return read_command(payload, *self._keys_now())
+        except BadSignature:
+            read_command(payload, *keys.at(None))
+        raise BadSignature("signed with a command key that has ended")
+
+    def _keys_now(self) -> tuple[Ed25519PublicKey, ...]:
+        return self._addressee.keys.at(self._clock.now() if self._clock.known.is_set() else None)
 
     async def _accept(self, command: Command, retained: bool) -> dict[str, Device]:
         """Return the devices that execute a command, once that is on disk; none if it was refused or is known."""
@@ -245,9 +269,9 @@ class CommandRuntime:
         target = command.target
         if retained:
             return {}, "retained"
-        if target.agent is not None and target.agent != self._identity.agent:
+        if target.agent is not None and target.agent != self._addressee.agent:
             return {}, "meant for another agent"
-        if target.area is not None and not contains(target.area, self._identity.area):
+        if target.area is not None and not contains(target.area, self._addressee.area):
             return {}, "meant for another area"
         if not self._clock.known.is_set():
             return {}, "clock unsure: the agent does not know the time and can't judge the expiry"

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import ssl
+from collections.abc import Callable
 from pathlib import Path
+
+from village_agent.https import NotReached, call, trust
 
 #: The collector's limit.
 MAX_PICTURE_BYTES = 4 * 1024 * 1024
-TIMEOUT_SECONDS = 20.0
+#: An answer has no body worth reading; a problem document is far smaller.
+_MAX_ANSWER = 64 * 1024
 
 
 class UploadFailed(Exception):
     """The picture did not arrive; the text is the reason, without the token."""
 
 
-def upload_jpeg(url: str, token: str, picture: bytes, ca_file: Path | None) -> None:
-    """POST a picture as `image/jpeg`; raises `UploadFailed`."""
-    # Costs 4 MB and is seldom needed.
-    import http.client
-    import urllib.error
-    import urllib.request
+def upload_jpeg(
+    url: str, token: str, picture: bytes, ca_file: Path | None, check_time: Callable[[], bool] = lambda: True
+) -> None:
+    """POST a picture as `image/jpeg`; raises `UploadFailed`.
 
-    class NoRedirect(urllib.request.HTTPRedirectHandler):
-        # urllib would take the token along to wherever the answer points.
-        def redirect_request(self, *_: object, **__: object) -> None:
-            """Follow no redirection."""
-
-    handlers: list[urllib.request.BaseHandler] = [NoRedirect(), urllib.request.ProxyHandler({})]
-    if url.startswith("https:"):
-        try:
-            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
-        except (OSError, ssl.SSLError) as error:
-            raise UploadFailed(f"ca_file: {error}") from None
+    `check_time` tells whether this box has a clock by which certificates can be judged.
+    """
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "image/jpeg"}
     try:
         # The command's model admits http and https only.
-        request = urllib.request.Request(url, picture, headers, method="POST")  # noqa: S310
-        with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS):
-            return
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise UploadFailed(f"the collector answers {error.code} {error.reason}") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        context = trust(ca_file, check_time=check_time()) if url.startswith("https:") else None
+        answer = call("POST", url, context, limit=_MAX_ANSWER, body=picture, headers=headers)
+    except NotReached as error:
         raise UploadFailed(f"the collector can't be reached for the upload: {error}") from None
+    # A redirection would take the token along to wherever it points.
+    if not 200 <= answer.status < 300:
+        raise UploadFailed(f"the collector answers {answer.status} {answer.reason}")

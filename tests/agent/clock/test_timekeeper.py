@@ -18,6 +18,7 @@ from village_agent.clock import timekeeper as module
 from village_agent.clock.clock import SECOND_NS, to_ns
 from village_agent.clock.system import boot_id, boot_ns, synchronised_ns
 from village_agent.clock.timekeeper import Timekeeper
+from village_agent.identity.keyring import PinnedKey
 from village_wire.session import (
     BrokerAddress,
     Publication,
@@ -42,7 +43,7 @@ class Box:
         self.changes = 0
         self.broken = False
         self.keeper = Timekeeper(
-            "box", KEY.public_key(), self._publish, system=lambda: self.system, boot=lambda: self.boot
+            "box", PinnedKey(KEY.public_key()), self._publish, system=lambda: self.system, boot=lambda: self.boot
         )
         self.keeper.on_change = self._changed
 
@@ -164,7 +165,7 @@ async def test_over_a_real_broker_the_time_is_good_within_the_round_trip(tmp_pat
         def receive(message: Received) -> None:
             keeper.on_answer(message.payload)
 
-        keeper = Timekeeper("box", KEY.public_key(), publish, trust_system=False)
+        keeper = Timekeeper("box", PinnedKey(KEY.public_key()), publish, trust_system=False)
         session = Session(
             SessionSettings(BrokerAddress(broker.url), "box"),
             [Subscription("village/1/agent/box/clock", retained=False)],
