@@ -10,6 +10,7 @@ import typer
 from village_collector.cli_options import ConfigOption, DataDirOption, load
 from village_collector.command_key_cli import command_key_app
 from village_collector.influx_cli import influx_app
+from village_collector.mosquitto_cli import mosquitto_app
 
 app = typer.Typer(
     add_completion=False,
@@ -24,10 +25,12 @@ Examples 示例:
   village-collector check --config collector.toml        what answers 检查服务器和存储
   village-collector command-key --config collector.toml  the key for agents 打印代理所需的公钥
   village-collector influx setup --url http://127.0.0.1:8086 --username admin  prepare InfluxDB 准备 InfluxDB
+  village-collector mosquitto setup --name broker.example.cn                   prepare mosquitto 准备 mosquitto
 """,
 )
 app.add_typer(command_key_app, name="command-key")
 app.add_typer(influx_app, name="influx")
+app.add_typer(mosquitto_app, name="mosquitto")
 
 
 class LogLevel(enum.StrEnum):

@@ -18,6 +18,7 @@ from village_wire.topics import PREFIX, AgentChannel, AgentTopic, AreaCommandTop
 CONFIGURATION, RULES, REVOKED, AUTHORITY = "village.conf", "village.acl", "crl.pem", "ca.pem"
 CERTIFICATE, KEY, PID = "server.pem", "server.key", "mosquitto.pid"
 RELOAD_PATH, RELOAD_SERVICE = "village-mosquitto-reload.path", "village-mosquitto-reload.service"
+LIMITS = "mosquitto-limits.conf"
 
 #: The largest message (telemetry, events) has 256 KiB; topic and properties come on top.
 MAX_MESSAGE_BYTES, MAX_PACKET_BYTES = 300_000, 320_000
@@ -95,8 +96,8 @@ persistent_client_expiration 14d
 """
 
 
-def reload_units(folder: Path) -> dict[str, str]:
-    """Return the systemd units, by file name, that make mosquitto read the files anew when the collector has changed them."""
+def units(folder: Path) -> dict[str, str]:
+    """Return texts for systemd by file name: units that make mosquitto read the files anew when they changed, and its limits."""
     return {
         RELOAD_PATH: f"""\
 [Unit]
@@ -149,7 +150,7 @@ SystemCallErrorNumber=EPERM
 UMask=0077
 LimitCORE=0
 """,
-        "mosquitto.service.d/village.conf": """\
+        LIMITS: """\
 [Service]
 # Each agent is one file; systemd's usual 1024 end at the thousandth.
 LimitNOFILE=65536
