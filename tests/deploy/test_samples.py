@@ -50,7 +50,11 @@ def test_the_sample_collectors_load(name: str, tmp_path: Path) -> None:
     load_settings(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["village-agent", "village-collector"])
+#: What `systemd-analyze security` says of each unit, from 0 (nothing is exposed) to 10; a greater one needs a reason.
+EXPOSURE = {"village-agent": 1.5, "village-collector": 1.1}
+
+
+@pytest.mark.parametrize("name", EXPOSURE)
 def test_systemd_accepts_the_units(name: str, tmp_path: Path) -> None:
     program = Path("/usr/bin/systemd-analyze")
     if not program.exists():
@@ -64,7 +68,7 @@ def test_systemd_accepts_the_units(name: str, tmp_path: Path) -> None:
         [program, "security", "--offline=true", "--no-pager", unit], capture_output=True, text=True, check=True
     ).stdout
     exposure = float(re.findall(r"Overall exposure level for \S+: ([0-9.]+)", score)[0])
-    assert exposure < 2.0, score
+    assert exposure <= EXPOSURE[name], score
 
 
 async def test_mosquitto_lets_an_agent_do_what_it_must_and_no_more(tmp_path: Path) -> None:

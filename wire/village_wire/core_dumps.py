@@ -13,7 +13,8 @@ def forbid() -> None:
 
     The limit alone does not hold where the system hands cores to a program (a `core_pattern` that begins with `|`).
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # On a system that forbids ctypes its memory the limit has to do.
     with contextlib.suppress(ImportError, OSError, AttributeError, MemoryError):
         # Not at the top: whoever only asks for --help pays nothing.
