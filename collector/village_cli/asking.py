@@ -51,6 +51,14 @@ def ask_secret(question: str) -> str:
         return ""
 
 
+def ask_code(language: Language) -> str:
+    """Ask for the code of an authenticator; raises `Failure` if there is none."""
+    code = ask(word("ask_code", language)).replace(" ", "")
+    if not code:
+        raise Failure(Bilingual("No code was given; nothing was changed.", "未输入验证码，未做更改。"))
+    return code
+
+
 def agreed(question: str, language: Language) -> bool:
     """Ask a question that only a typed `yes` (or `y`, `是`) answers with yes."""
     return ask(f"{question} [{word('yes', language)}/{word('no', language)}]").casefold() in {"y", "yes", "是"}

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +22,7 @@ from village_cli.pinning import MAX_AUTHORITY_BYTES, context, only_certificate, 
 from village_cli.safety import escape_json
 from village_cli.sessions import Session
 from village_cli.text import Bilingual
+from village_cli.times import duration
 
 #: 10,000 devices take about 6 MB; what is far longer is no answer of a collector.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -30,6 +33,16 @@ ANSWER_SECONDS = 20.0
 #: The collector waits up to 25 s for a picture, and as long as asked (at most 30 s) for results.
 WAITING_SECONDS = 45.0
 
+
+#: The rights that a refusal names, in Chinese.
+RIGHTS = {
+    "view": "查看",
+    "look": "看画面",
+    "broadcast": "播报",
+    "unlock": "开门",
+    "maintain": "维护",
+    "administer": "管理用户",
+}
 
 QueryValue = str | float | Sequence[str]
 
@@ -66,11 +79,10 @@ class NotACollector(Failure):
 
 
 class Problem(Failure):
-    """The collector answered that it can't or won't (a problem document, `document`)."""
+    """The collector answered that it can't or won't (a problem document)."""
 
-    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
-        self.document_of_collector = dict(document)
-        super().__init__(*_told(status, document), status=status)
+    def __init__(self, status: int, document: Mapping[str, Any], wait_seconds: str = "") -> None:
+        super().__init__(*_told(status, document, wait_seconds), status=status)
 
 
 class NotLoggedIn(Problem):
@@ -193,6 +205,7 @@ class Client:
                         raise NotACollector(self.url, f"the answer is longer than {limit} bytes")
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 status = response.status_code
+                wait_seconds = response.headers.get("retry-after", "")
         except httpx.TimeoutException:
             raise Unreachable(self.url, "no answer in time") from None
         except httpx.TransportError as error:
@@ -207,7 +220,7 @@ class Client:
         # A wrong password is no ended session.
         if status == 401 and path != "/login":
             raise NotLoggedIn(self.session, problem)
-        raise Problem(status, problem)
+        raise Problem(status, problem, wait_seconds)
 
     def _failed(self, error: httpx.TransportError) -> Failure:
         cause: BaseException | None = error
@@ -237,12 +250,23 @@ def _checked(url: str) -> str:
     return address.host
 
 
-def _told(status: int, document: Mapping[str, Any]) -> tuple[Bilingual, Bilingual]:
+def _told(status: int, document: Mapping[str, Any], wait_seconds: str) -> tuple[Bilingual, Bilingual]:
     detail = str(document.get("detail") or document.get("title") or f"status {status}").rstrip(".")
     advice = document.get("advice")
     texts = advice if isinstance(advice, dict) else {}
+    told = Bilingual(f"{detail}.", f"{detail}。")
+    if status == 429 and re.fullmatch("[0-9]{1,7}", wait_seconds):
+        span = timedelta(seconds=int(wait_seconds))
+        told = Bilingual(
+            f"{detail}; try again in {duration(span, 'en')}.", f"{detail}；请在 {duration(span, 'zh')}后重试。"
+        )
+    right = RIGHTS.get(str(document.get("right")))
+    if status == 403 and right:
+        area = str(document.get("area") or "")
+        where = f"区域 {area} 的" if area else ""
+        told = Bilingual(told.en, f"需要{where} {document['right']}（{right}）权限，当前用户没有。")
     return (
-        Bilingual(f"{detail}.", f"{detail}。"),
+        told,
         Bilingual(str(texts.get("en") or ""), str(texts.get("zh") or "")),
     )
 

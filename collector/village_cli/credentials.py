@@ -30,12 +30,16 @@ class CredentialsUnusable(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What is kept of one collector: `authority` as PEM ("" is the system's store), `expires` in RFC 3339; the rest is "" after a logout."""
+    """What is kept of one collector: `authority` as PEM ("" is the system's store), `expires` in RFC 3339; a logout empties token and expiry.
+
+    `second_factor` tells whether the person's last login needed a code.
+    """
 
     authority: str = ""
     token: str = ""
     person: str = ""
     expires: str = ""
+    second_factor: bool = False
 
     def __repr__(self) -> str:
         return f"Login(person={self.person!r}, expires={self.expires!r})"
@@ -163,7 +167,8 @@ def normal(url: str) -> str:
 
 def _login(found: Mapping[str, Any]) -> Login:
     names = ("authority", "token", "person", "expires")
-    return Login(**{name: found[name] for name in names if isinstance(found.get(name), str)})
+    texts = {name: found[name] for name in names if isinstance(found.get(name), str)}
+    return Login(**texts, second_factor=found.get("second_factor") is True)
 
 
 def _open(path: Path, flags: int) -> BinaryIO:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from village_cli.safety import escape_json
 from village_cli.tables import emit, note, say
 from village_cli.text import Bilingual, Language, word
 from village_cli.times import local_text
+
+if TYPE_CHECKING:
+    from village_cli.client import Client
 
 EXAMPLES = examples(
     "village login li --url https://collector.example.cn:8480",
@@ -58,8 +61,10 @@ def login(
     At the first login the fingerprint of the collector's authority is shown; from then on no other is accepted.
     首次登录会显示采集端 CA 的指纹，此后只认该 CA。
     """
+    from village_cli.asking import ask_code, somebody_there
     from village_cli.client import Client
-    from village_cli.credentials import Credentials, default_folder
+    from village_cli.credentials import Credentials, Login, default_folder
+    from village_cli.passwords import given_or_asked
     from village_cli.sessions import Session, url_of
     from village_cli.trusting import remember, settle
 
@@ -77,14 +82,20 @@ def login(
     authority = settle(address, kept, language, file=ca, wanted=fingerprint)
     kept = remember(credentials, address, kept, authority)
     name = person or _name(kept.person, language)
+    request = {"person": name, "password": given_or_asked(password_file, word("ask_password", language))}
+    if kept.second_factor and name.casefold() == kept.person and somebody_there():
+        # Sent without a code, the collector would count and record a failed login first.
+        request["code"] = ask_code(language)
     with Client(Session(address, authority)) as client:
-        document = _enter(client, name, password_file, new_password_file, language)
-    credentials.keep(
-        address,
-        replace(
-            kept, token=text(document, "token"), person=text(document, "person"), expires=text(document, "expires")
-        ),
+        document = _enter(client, request, new_password_file, language)
+    session = Login(
+        authority,
+        text(document, "token"),
+        text(document, "person"),
+        text(document, "expires"),
+        second_factor="code" in request,
     )
+    credentials.keep(address, session)
     if as_json:
         told = {"schema": "village.login/1", "url": address, **_without_token(document)}
         emit(escape_json(json.dumps(told, ensure_ascii=False)))
@@ -179,24 +190,23 @@ def _name(last: str, language: Language) -> str:
 
 
 def _enter(
-    client: Any, name: str, password_file: Path | None, new_password_file: Path | None, language: Language
+    client: Client, request: dict[str, str], new_password_file: Path | None, language: Language
 ) -> dict[str, Any]:
     """Return the answer to a login, after asking for what it lacks: the code of a second factor, an own password for an initial one."""
     from village_cli.asking import ask, somebody_there
     from village_cli.client import Problem
-    from village_cli.passwords import given_or_asked, new_password
+    from village_cli.passwords import new_password
 
-    request = {"person": name, "password": given_or_asked(password_file, word("ask_password", language))}
     while True:
         try:
             answer = client.post("/login", "village.login/1", request)
         except Problem as problem:
             # The collector does not tell whether the name, the password or a code is missing.
             if problem.status == 401 and "code" not in request and somebody_there():
-                code = ask(word("ask_code_if_any", language))
+                code = ask(word("ask_code_if_any", language)).replace(" ", "")
                 if not code:
                     raise
-                request["code"] = code.replace(" ", "")
+                request["code"] = code
             elif problem.status == 403 and "new_password" not in request:
                 note(word("initial_password", language))
                 request["new_password"] = new_password(new_password_file, language)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import typer
 
-from village_cli.asking import NobodyToAsk, ask, somebody_there
+from village_cli.asking import NobodyToAsk, ask_code, somebody_there
+from village_cli.credentials import Credentials, default_folder
 from village_cli.documents import text
-from village_cli.failures import Failure, answering
+from village_cli.failures import answering
 from village_cli.options import connect, examples, settings_of
 from village_cli.passwords import given_or_asked
 from village_cli.qr import NoQrOption, show_qr, wanted
 from village_cli.tables import say
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import Bilingual, word
 
 ENABLE_EXAMPLES = examples("village totp enable", "village totp enable --no-qr")
 DISABLE_EXAMPLES = examples("village totp disable")
@@ -33,9 +37,10 @@ def totp_enable(ctx: typer.Context, no_qr: NoQrOption = False) -> None:
             show_qr(text(answer.document, "uri"), language)
         say(f"{word('totp_secret', language)}: {secret}")
         say(text(answer.document, "uri"))
-        code = _code(language)
+        code = ask_code(language)
         password = given_or_asked(None, word("ask_present_password", language))
         client.do("POST", "/me/totp", {"password": password, "secret": secret, "code": code})
+    _remember(client.url, used=True)
     say(word("totp_enabled", language))
 
 
@@ -50,15 +55,16 @@ def totp_disable(ctx: typer.Context) -> None:
     with connect(ctx) as client:
         client.get("/me", "village.me/1")
         password = given_or_asked(None, word("ask_present_password", language))
-        client.do("DELETE", "/me/totp", {"password": password, "code": _code(language)})
+        client.do("DELETE", "/me/totp", {"password": password, "code": ask_code(language)})
+    _remember(client.url, used=False)
     say(word("totp_disabled", language))
 
 
-def _code(language: Language) -> str:
-    code = ask(word("ask_code", language)).replace(" ", "")
-    if not code:
-        raise Failure(Bilingual("No code was given; nothing was changed.", "未输入验证码，未做更改。"))
-    return code
+def _remember(url: str, *, used: bool) -> None:
+    credentials = Credentials(default_folder(os.environ))
+    kept = credentials.of(url)
+    if kept is not None:
+        credentials.keep(url, replace(kept, second_factor=used))
 
 
 def _need_a_person() -> None:

@@ -42,6 +42,7 @@ class Reply:
     body: bytes
     status: int = 200
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,9 +97,13 @@ def serve(tls: Issued | None = None, port: int = 0) -> Iterator[Collector]:
             path = parts.path.removeprefix("/api/v1")
             document = json.loads(body) if body else None
             token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-            reply = collector.reply(Request(self.command, path, parse_qs(parts.query), document, token))
+            reply = collector.reply(
+                Request(self.command, path, parse_qs(parts.query, keep_blank_values=True), document, token)
+            )
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.content_type)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
             self.wfile.write(reply.body)

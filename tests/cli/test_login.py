@@ -68,6 +68,7 @@ def test_what_a_login_keeps_and_what_it_is_good_for(secure: Collector, desk: Des
                 "token": TOKEN,
                 "person": "li",
                 "expires": LOGIN["expires"],
+                "second_factor": False,
             }
         },
     }
@@ -307,6 +308,16 @@ def test_the_code_of_a_second_factor_is_asked_for(collector: Collector, desk: De
         terminal.type("123 456")
         assert terminal.end() == 0
     assert collector.requests[-1].document == {"person": "li", "password": PASSWORD, "code": "123456"}
+    # The next time it is asked for at once: a login without it would count as a failed one.
+    collector.answers("POST", "/login", LOGIN)
+    with desk.terminal("login", "li") as terminal:
+        terminal.wait_for("Password:")
+        terminal.type(PASSWORD)
+        terminal.wait_for("Code of your authenticator:")
+        terminal.type("654321")
+        assert terminal.end() == 0
+    assert len(collector.requests) == 3
+    assert collector.requests[-1].document["code"] == "654321"
 
 
 def test_a_wrong_password(collector: Collector, desk: Desk) -> None:
@@ -322,6 +333,15 @@ def test_a_wrong_password(collector: Collector, desk: Desk) -> None:
     assert run.returncode == 1
     assert run.stderr == "village: name, password or code is wrong. Try again.\n"
     assert len(collector.requests) == 2
+
+
+def test_how_long_somebody_is_locked_out(collector: Collector, desk: Desk) -> None:
+    locked = json.dumps(problem(429, "too many failed logins", "Wait.", "请等待。")).encode()
+    collector.gives("POST", "/login", Reply(locked, 429, "application/problem+json", {"Retry-After": "754"}))
+    run = desk.login(collector.url)
+    assert run.stderr == "village: too many failed logins; try again in 12 min 34 s. Wait.\n"
+    collector.gives("POST", "/login", Reply(locked, 429, "application/problem+json", {"Retry-After": "soon"}))
+    assert desk.login(collector.url).stderr == "village: too many failed logins. Wait.\n"
 
 
 def test_an_initial_password_is_changed_at_once(collector: Collector, desk: Desk, tmp_path: Path) -> None:
