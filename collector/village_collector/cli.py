@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from village_collector import administrator_cli
 from village_collector.cli_options import ConfigOption, DataDirOption, load
 from village_collector.command_key_cli import command_key_app
 from village_collector.influx_cli import influx_app
@@ -22,11 +23,15 @@ app = typer.Typer(
     epilog="""\b
 Examples 示例:
   village-collector run                                  serve with defaults 用默认设置运行
+  village-collector administrator chen                   who may log in first 创建首位管理员
   village-collector check --config collector.toml        what answers 检查服务器和存储
   village-collector command-key --config collector.toml  the key for agents 打印代理所需的公钥
   village-collector influx setup --url http://127.0.0.1:8086 --username admin  prepare InfluxDB 准备 InfluxDB
   village-collector mosquitto setup --name broker.example.cn                   prepare mosquitto 准备 mosquitto
 """,
+)
+app.command("administrator", help=administrator_cli.HELP, epilog=administrator_cli.EXAMPLES)(
+    administrator_cli.administrator
 )
 app.add_typer(command_key_app, name="command-key")
 app.add_typer(influx_app, name="influx")
