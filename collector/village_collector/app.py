@@ -38,6 +38,7 @@ from village_collector.time_service import TimeService
 from village_collector.time_service import subscription as time_subscription
 from village_collector.trust.admission import Admission
 from village_collector.trust.authority import load_authority
+from village_collector.trust.enrolment import Addresses, Enrolment
 from village_collector.trust.key_files import load_audit_key
 from village_collector.trust.live_keys import KeysToAgents, LiveKeys
 from village_wire.session import Received, Session, SessionSettings
@@ -149,16 +150,26 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             late = keeper.problems() if keeper else ()
             return (*((gone,) if gone else link.problems()), *late, *ingest.problems())
 
+        public_url = settings.api.public_url or url_of(listener, tls=settings.api.tls, name=public_name(settings.api))
+        enrolment = Enrolment(
+            control,
+            authority,
+            audit,
+            lambda: keys.ring.signed,
+            Addresses(settings.broker.public_url or address.url, public_url),
+            changed=admission.look,
+        )
         deps = Deps(
             control,
             telemetry,
             commands,
             problems,
-            settings.api.public_url or url_of(listener, tls=settings.api.tls, name=public_name(settings.api)),
+            public_url,
             doubt=link.doubt,
             buffers=Buffers(telemetry),
             people=People(control),
             audit=audit,
+            enrolment=enrolment,
             hosts=frozenset(api_names(settings.api)),
         )
         server = ApiServer(create_app(deps), listener, context)

@@ -67,6 +67,10 @@ AGENTS = {
             "since": "2026-11-24T00:30:00Z" if online is not None else None,
             "last_seen": "2026-11-24T02:35:00Z",
             "devices": 3,
+            "enrolled": "2026-10-01T00:30:00Z" if online is not None else None,
+            "revoked": "2026-11-24T00:30:00Z" if online is False else None,
+            "certificate_expires": "2027-10-01T00:30:00Z" if online is not None else None,
+            "token_expires": "2026-11-25T00:30:00Z" if online is None else None,
         }
         for agent, online in (("gate-1", True), ("gate-2", False), ("gate-3", None))
     ],
@@ -271,6 +275,22 @@ TOKENS = {
     "tokens": [API_TOKEN, {**API_TOKEN, "id": "3fd1a2b4c5d6e7f8", "kind": "session", "label": "", "grants": None}],
 }
 NEW_TOKEN = {"schema": "village.token/1", "token": API_TOKEN, "secret": "va1.Zk3v9Qm2Xw8Lr5Tn7Yp4Bc"}
+
+
+AGENT_TOKEN = {
+    "schema": "village.agent-token/1",
+    "agent": "gate-1",
+    "area": "441900003001",
+    "token": "ve1.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBB",
+    "expires": "2026-11-25T00:30:00Z",
+    "url": "",
+    "replaces": False,
+}
+NEW_TOTP = {
+    "schema": "village.totp/1",
+    "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+    "uri": "otpauth://totp/Village:li?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Village",
+}
 
 
 def problem(status: int, detail: str, advice_en: str, advice_zh: str) -> dict[str, Any]:

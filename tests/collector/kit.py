@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import CertificateSigningRequestBuilder, Name, NameAttribute, load_pem_x509_certificate
+from cryptography.x509.oid import NameOID
 
 from village_collector.ports import BadLine, Field, ReceivedEvents, Sample, StoreUnavailable
 from village_collector.stores.control import ControlStore
+from village_collector.trust.authority import Authority, own_certificate
 from village_wire.commands import Command, read_command
 from village_wire.events import CommandResult, Event, EventData, StateChanged
 from village_wire.ids import uuid7
@@ -83,6 +89,19 @@ def add_site(
     control.store_status(agent, status(online), T0)
     control.store_inventory(inventory(agent, *(devices or SITE), area=area), T0)
     control.touch({agent: T0})
+
+
+def make_authority() -> Authority:
+    """An authority of the day of `T0`, without files."""
+    key = generate_private_key(SECP256R1())
+    return Authority(key, load_pem_x509_certificate(own_certificate(key, T0)))
+
+
+def signing_request(key: EllipticCurvePrivateKey, name: str = "") -> str:
+    """What a box with this key sends (PEM)."""
+    subject = Name([NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+    request = CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())
+    return request.public_bytes(Encoding.PEM).decode()
 
 
 @dataclass

@@ -9,7 +9,20 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
-from village_collector.api import audit, cameras, commands, dead_letters, devices, events, health
+from village_collector.api import (
+    agents,
+    audit,
+    cameras,
+    commands,
+    dead_letters,
+    devices,
+    enrolment,
+    events,
+    health,
+    login,
+    people,
+    tokens,
+)
 from village_collector.api.access import PUBLIC, Requires
 from village_collector.api.common import PROBLEMS
 from village_collector.api.deps import Deps
@@ -35,7 +48,20 @@ def create_app(deps: Deps) -> FastAPI:
     app.state.deps = deps
     install(app)
     record_refusals(app)
-    for topic in (health, devices, events, commands, cameras, dead_letters, audit):
+    for topic in (
+        health,
+        agents,
+        enrolment,
+        devices,
+        events,
+        commands,
+        cameras,
+        dead_letters,
+        audit,
+        login,
+        people,
+        tokens,
+    ):
         _declare_rights(topic.router)
         app.include_router(topic.router, prefix=PREFIX, responses=PROBLEMS)
     _declare_scheme(app)

@@ -17,6 +17,7 @@ from village_collector.people.service import People
 from village_collector.ports import Problem, TelemetryStore
 from village_collector.snapshots import PendingUploads
 from village_collector.stores.control import ControlStore
+from village_collector.trust.enrolment import Enrolment
 
 
 def _now() -> datetime:
@@ -47,6 +48,7 @@ class Deps:
     now: Callable[[], datetime] = _now
     doubt: Callable[[str], Doubt] = lambda _agent: ""
     audit: Audit = field(kw_only=True)
+    enrolment: Enrolment = field(kw_only=True)
     hosts: frozenset[str] = frozenset()
 
 

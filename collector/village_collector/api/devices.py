@@ -1,4 +1,4 @@
-"""Agents, their devices, and the readings of a device."""
+"""Devices, and the readings of a device."""
 
 from __future__ import annotations
 
@@ -33,26 +33,6 @@ _DAY = timedelta(days=1)
 _NO_DETAILS = Details((), "")
 
 Name = Annotated[str, Query(pattern=r"^[a-z0-9_]{1,40}$")]
-
-
-class AgentEntry(TypedDict):
-    """One agent. `online` is null until its first status."""
-
-    agent: str
-    area: str
-    online: bool | None
-    session: str | None
-    version: str | None
-    since: str | None
-    last_seen: str | None
-    devices: int
-
-
-class AgentsDocument(TypedDict):
-    """`village.agents/1`."""
-
-    schema: str
-    agents: list[AgentEntry]
 
 
 class DeviceEntry(HealthRow):
@@ -97,17 +77,6 @@ class HistoryDocument(TypedDict):
     kind: str
     field: str
     samples: list[tuple[str, Value]]
-
-
-@router.get("/agents", response_model=AgentsDocument, summary="All agents")
-def agents(deps: Provided, caller: Viewer) -> Response:
-    """By area and id.
-
-    `since` is when the collector first heard of the present condition. 按区域和编号排序。
-    """
-    return answer(
-        "agents", {"agents": [summary._asdict() for summary in deps.control.agent_summaries(caller.areas("view"))]}
-    )
 
 
 @router.get("/devices", response_model=DevicesDocument, summary="All devices")

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from village_collector.stores.database import Database
 from village_collector.stores.tables import agents, certificates, counters, enrolments, identities
 from village_collector.trust.authority import COLLECTOR_PREFIX, Issued
+from village_wire.areas import contains
 
 #: For so long after its end a token is called expired, and not unknown, and the box that used it can be named.
 _TOKENS_KEPT = timedelta(days=30)
@@ -98,13 +99,13 @@ class IdentityRecords:
                 raise EnrolmentRefused("the token expired", agent, area)
             if token.used is not None:
                 return _given_before(connection, token, key)
-            known = connection.scalar(select(identities.c.agent).where(identities.c.agent == agent))
-            if known is None:
-                connection.execute(insert(identities).values(agent=agent, area=area, added=now))
+            if _is_known(connection, agent):
+                again = update(identities).where(identities.c.agent == agent)
+                connection.execute(again.values(area=area, revoked=None))
             else:
-                connection.execute(
-                    update(identities).where(identities.c.agent == agent).values(area=area, revoked=None)
-                )
+                connection.execute(insert(identities).values(agent=agent, area=area, added=now))
+            # The inventory of a box that moved comes later.
+            connection.execute(update(agents).where(agents.c.agent == agent).values(area=area))
             connection.execute(update(enrolments).where(enrolments.c.digest == digest).values(used=now, key=key))
             _revoke_certificates(connection, agent, now)
             issued = issue(agent)
@@ -135,8 +136,8 @@ class IdentityRecords:
                 raise EnrolmentRefused("the certificate is revoked", owner.agent, owner.area)
             if present.expires <= now:
                 raise EnrolmentRefused("the certificate expired", owner.agent, owner.area)
-            known = _certificate_of(connection, owner.agent, key)
-            if known is not None and known.issued > present.issued:
+            known = _certificate_of(connection, owner.agent, key, but=serial)
+            if known is not None and known.issued >= present.issued:
                 return Enrolled(owner.agent, owner.area, known.pem, repeated=True)
             _revoke_certificates(connection, owner.agent, now, but=serial)
             issued = issue(owner.agent)
@@ -155,12 +156,18 @@ class IdentityRecords:
 
         self._database.write(work)
 
-    def revoke(self, agent: str, now: datetime) -> bool:
-        """Take an agent its certificates and tokens; return whether there was anything to take."""
+    def revoke(self, agent: str, now: datetime, area: str = "") -> bool:
+        """Take an agent its certificates and tokens; return whether there was anything to take.
+
+        With `area` also an agent that never had a certificate is remembered as revoked, so that nothing of it is taken any more.
+        """
 
         def work(connection: Connection) -> bool:
             live = (identities.c.agent == agent) & identities.c.revoked.is_(None)
             revoked = connection.execute(update(identities).where(live).values(revoked=now)).rowcount
+            if area and not revoked and not _is_known(connection, agent):
+                connection.execute(insert(identities).values(agent=agent, area=area, added=now, revoked=now))
+                revoked = 1
             revoked += _revoke_certificates(connection, agent, now)
             revoked += _withdraw_tokens(connection, agent)
             if revoked:
@@ -254,6 +261,19 @@ class IdentityRecords:
         return found
 
 
+def area_of(connection: Connection, agent: str, told: str) -> str:
+    """Return where an agent is that says `told`: within the area for which it has its certificate, it may say so more exactly.
+
+    Whoever may see and command it follows from this, and a box in wrong hands says what it likes.
+    """
+    enrolled = connection.scalar(select(identities.c.area).where(identities.c.agent == agent))
+    return told if enrolled is None or contains(enrolled, told) else enrolled
+
+
+def _is_known(connection: Connection, agent: str) -> bool:
+    return connection.scalar(select(identities.c.agent).where(identities.c.agent == agent)) is not None
+
+
 def _given_before(connection: Connection, token: Row[Any], key: str) -> Enrolled:
     if token.key != key:
         raise EnrolmentRefused("the token was used before, by another box", token.agent, token.area)
@@ -263,9 +283,12 @@ def _given_before(connection: Connection, token: Row[Any], key: str) -> Enrolled
     return Enrolled(token.agent, token.area, known.pem, repeated=True)
 
 
-def _certificate_of(connection: Connection, subject: str, key: str) -> Row[Any] | None:
+def _certificate_of(connection: Connection, subject: str, key: str, but: str = "") -> Row[Any] | None:
     query = select(certificates).where(
-        certificates.c.subject == subject, certificates.c.key == key, certificates.c.revoked.is_(None)
+        certificates.c.subject == subject,
+        certificates.c.key == key,
+        certificates.c.revoked.is_(None),
+        certificates.c.serial != but,
     )
     return connection.execute(query.order_by(certificates.c.issued.desc()).limit(1)).one_or_none()
 

@@ -214,7 +214,7 @@ def load_authority(keys_folder: Path, *, make: bool) -> Authority:
         if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
             raise DataDirProblem(f"{key_path} is not an EC P-256 key; restore it from a backup")
         path = certificate_path
-        make_once(certificate_path, lambda: _own_certificate(key, datetime.now(UTC)), PUBLIC)
+        make_once(certificate_path, lambda: own_certificate(key, datetime.now(UTC)), PUBLIC)
         certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         if certificate.public_key() != key.public_key():
             raise DataDirProblem(f"{certificate_path} is not the certificate of {key_path}; restore both from a backup")
@@ -255,7 +255,8 @@ def key_digest(key: EllipticCurvePublicKey) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
-def _own_certificate(key: EllipticCurvePrivateKey, now: datetime) -> bytes:
+def own_certificate(key: EllipticCurvePrivateKey, now: datetime) -> bytes:
+    """Return the certificate (PEM) of an authority with this key, which it signs itself."""
     public = key.public_key()
     # Several systems may meet on one machine; a name of its own tells their authorities apart.
     name = _name(f"Village Edge authority {key_digest(public)[:8]}")

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.collector.kit import T0, MemoryTelemetry, Outbox, add_site, at, batch
+from tests.collector.kit import T0, MemoryTelemetry, Outbox, add_site, at, batch, make_authority
 from tests.collector.people import administrators_token, bearer
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
@@ -22,6 +22,9 @@ from village_collector.commands import CommandService
 from village_collector.people.service import People
 from village_collector.ports import Problem
 from village_collector.stores.control import ControlStore
+from village_collector.trust.enrolment import Addresses, Enrolment
+from village_wire.command_keys import CommandKey, CommandKeys, sign_command_keys
+from village_wire.commands import encode_public_key
 from village_wire.events import Event
 
 
@@ -36,6 +39,19 @@ class Collector:
         self.problems: list[Problem] = []
         self.commands = CommandService(control, self.outbox.signer, self.outbox.publish, now=lambda: self.now)
         self.audit = Audit(control, Ed25519PrivateKey.generate(), now=lambda: self.now)
+        self.authority = make_authority()
+        self.command_keys = sign_command_keys(
+            CommandKeys(number=3, keys=(CommandKey(key=encode_public_key(self.outbox.key.public_key())),)),
+            self.authority.key,
+        )
+        self.enrolment = Enrolment(
+            control,
+            self.authority,
+            self.audit,
+            lambda: self.command_keys,
+            Addresses("mqtts://collector.village.example", "https://collector.village.example:8480"),
+            now=lambda: self.now,
+        )
         self.deps = Deps(
             control=control,
             telemetry=self.telemetry,
@@ -44,6 +60,7 @@ class Collector:
             buffers=Buffers(self.telemetry),
             people=People(control, now=lambda: self.now),
             audit=self.audit,
+            enrolment=self.enrolment,
             public_url="http://collector.village.example:8480",
             now=lambda: self.now,
         )

@@ -52,6 +52,7 @@ async def test_agents(collector: Collector, client: httpx.AsyncClient) -> None:
     await asyncio.to_thread(collector.control.touch, {"gate-9": at(3)})
     first, second = document(await client.get("/agents"), "agents")["agents"]
     assert first == {
+        **dict.fromkeys(("enrolled", "revoked", "certificate_expires", "token_expires")),
         "agent": "gate-9",
         "area": "",
         "online": None,
