@@ -76,6 +76,8 @@ class Renewal:
                 self._tell_standing()
                 await asyncio.sleep(min(left, LOOK_SECONDS))
             await self._renew_until_done()
+            # A collector whose certificates are past their half when they come must not be asked without a pause.
+            await asyncio.sleep(MAX_RETRY_SECONDS * random.uniform(0.5, 1))
 
     async def _renew_until_done(self) -> None:
         wait = RETRY_SECONDS
