@@ -101,6 +101,12 @@ WORDS: Mapping[str, Bilingual] = {
     "denied": Bilingual("denied", "拒绝"),
     "began": Bilingual("began", "开始"),
     "ended": Bilingual("ended", "结束"),
+    # Certificates of agents
+    "certificate": Bilingual("CERTIFICATE", "证书"),
+    "enrolled": Bilingual("ENROLLED", "注册时间"),
+    "revoked_since": Bilingual("revoked {time}", "已于 {time} 吊销"),
+    "certificate_until": Bilingual("until {time}", "有效期至 {time}"),
+    "token_until": Bilingual("token until {time}", "令牌有效期至 {time}"),
     # Roles, people, tokens
     "viewer": Bilingual("viewer", "查看者"),
     "broadcaster": Bilingual("broadcaster", "播音员"),
@@ -189,6 +195,10 @@ WORDS: Mapping[str, Bilingual] = {
         "{agent} may enrol until {time}. The token works once; on the box:",
         "{agent} 可在 {time} 前注册。令牌仅可使用一次，请在设备上运行：",
     ),
+    "agent_replaced": Bilingual(
+        "There is an agent {agent}: its present box is shut out once the token is used.",
+        "代理 {agent} 已存在：令牌使用后，原设备将被拒绝。",
+    ),
     "only_here": Bilingual(
         "{url} is this machine: another box can't reach it. Give its address with --url, or set [api] public_url.",
         "{url} 仅本机可访问。请用 --url 指定设备可访问的地址，或配置 [api] public_url。",
@@ -200,20 +210,21 @@ WORDS: Mapping[str, Bilingual] = {
     # Sentences
     "verifying": Bilingual("verifying", "正在校验"),
     "audit_whole": Bilingual(
-        "The audit log is whole: {entries} entries, {seals} seals.", "审计日志完整：{entries} 条记录，{seals} 个签章。"
+        "The audit log is whole (entries: {entries}, seals: {seals}).",
+        "审计日志完整：{entries} 条记录，{seals} 个签章。",
     ),
     "audit_broken": Bilingual(
-        "The audit log was tampered with: {findings} findings in {entries} entries and {seals} seals.",
+        "The audit log was tampered with (findings: {findings}; entries: {entries}, seals: {seals}).",
         "审计日志被篡改：{entries} 条记录和 {seals} 个签章中有 {findings} 处异常。",
     ),
-    "more_findings": Bilingual("{number} findings more.", "另有 {number} 处异常。"),
+    "more_findings": Bilingual("Further findings: {number}.", "另有 {number} 处异常。"),
     "last_seal": Bilingual(
         "Last seal: number {number}, {time}, hash {hash}", "最后签章：第 {number} 条，{time}，哈希 {hash}"
     ),
     "keep_seal": Bilingual(
         "Keep them elsewhere for next time: --seal {seal} --key {key}", "请另存以备下次校验：--seal {seal} --key {key}"
     ),
-    "not_sealed_yet": Bilingual("{number} entries are not sealed yet.", "{number} 条记录尚未签章。"),
+    "not_sealed_yet": Bilingual("Entries that are not sealed yet: {number}.", "{number} 条记录尚未签章。"),
     "summary": Bilingual("{total} devices: {counts}", "共 {total} 台设备：{counts}"),
     "count": Bilingual("{number} {status}", "{number} {status}"),
     "comma": Bilingual(", ", "，"),

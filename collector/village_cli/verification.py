@@ -36,7 +36,7 @@ MAX_TOLD = 100
 _SEAL = re.compile(r"([0-9]{1,15}):([0-9a-f]{64})", re.ASCII)
 _LOG_LINE = re.compile(r"audit sealed: number ([0-9]{1,15}), hash ([0-9a-f]{64})", re.ASCII)
 
-#: What each finding means. `{number}` and `{other}` are those of `Finding`.
+#: What each finding means. `{number}` and `{other}` are those of `Finding`, `{span}` is from one to the other.
 FINDINGS: Mapping[str, Bilingual] = {
     "unreadable": Bilingual(
         "Entry {number} is no entry any more: its text was destroyed.", "第 {number} 条已无法读取：内容被破坏。"
@@ -48,7 +48,7 @@ FINDINGS: Mapping[str, Bilingual] = {
         "Entry {number} does not follow on the one before it: one of both was changed, or this one was inserted.",
         "第 {number} 条与前一条不衔接：两者之一被更改，或本条是插入的。",
     ),
-    "missing": Bilingual("Entries {number} to {other} were removed.", "第 {number} 至 {other} 条被删除。"),
+    "missing": Bilingual("Removed entries: {span}.", "被删除的记录：{span}。"),
     "moved": Bilingual(
         "Entry {number} is out of place (number {other} is meant): entries were moved, removed or inserted.",
         "第 {number} 条位置不对（应为 {other}）：有记录被移动、删除或插入。",
@@ -67,8 +67,8 @@ FINDINGS: Mapping[str, Bilingual] = {
         "第 {number} 条已签章，但日志止于第 {other} 条：末尾被截断。",
     ),
     "unsealed": Bilingual(
-        "Entries {number} to {other} should be sealed and are not: seals were removed.",
-        "第 {number} 至 {other} 条应有签章却没有：签章被删除。",
+        "Entries without the seal that was made for them: {span}. Seals were removed.",
+        "以下记录应有签章却没有：{span}。签章被删除。",
     ),
     "unknown_seal": Bilingual(
         "The seal {number} that was kept elsewhere does not fit: the log was changed before it, or cut off, and sealed anew.",
@@ -221,7 +221,9 @@ def _bar(stack: ExitStack, total: int, language: Language) -> Progress:
 
 
 def _sentence(finding: Finding, language: Language) -> str:
-    return FINDINGS[finding.kind].of(language).format(number=finding.number, other=finding.other)
+    number, other = finding.number, finding.other
+    span = str(number) if number == other else f"{number}\N{EN DASH}{other}"
+    return FINDINGS[finding.kind].of(language).format(number=number, other=other, span=span)
 
 
 def _summarise(verifier: Verifier, count: int, key: str, language: Language) -> None:

@@ -18,7 +18,7 @@ from village_collector.stores import audit_records
 from village_collector.stores.audit_records import AuditFilter
 from village_collector.stores.control import ControlStore
 from village_collector.stores.tables import audit_entries, audit_seals
-from village_wire.audit import SEAL_EVERY, START, Act, Head, Seal, cleaned, read_entry, sign_seal
+from village_wire.audit import SEAL_EVERY, START, Act, Head, Seal, cleaned, link, read_entry, sign_seal
 from village_wire.audit_verification import Finding, StoredEntry, Verifier
 
 KEY = Ed25519PrivateKey.generate()
@@ -205,8 +205,7 @@ def test_a_number_that_was_taken_is_given_anew(make_store: MakeStore, monkeypatc
     real = audit_records._head
     monkeypatch.setattr(audit_records, "_head", lambda connection: stale.pop() if stale else real(connection))
     other = acts("other")[0]
-    link = audit_records.link(START, other)
-    row = audit_records._row(link, other)
+    row = audit_records._row(link(START, other), other)
     store._database.write(lambda connection: connection.execute(insert(audit_entries).values(row)))
     assert store.add_audit(acts("a"), sign).head.number == 2
     assert findings(store) == []
