@@ -16,7 +16,6 @@ from village_cli.options import DeviceArgument, connect, examples, settings_of
 from village_cli.tables import say
 from village_cli.target import parse_device
 from village_cli.text import Bilingual, word
-from village_cli.waiting import issuer
 
 EXAMPLES = examples(
     "village camera snapshot gate-1/camera -o gate.jpg", "village camera snapshot gate-1/camera -o - | display -"
@@ -42,7 +41,7 @@ def camera_snapshot(
     if output != "-" and path.exists() and not force:
         raise _exists(path)
     with connect(ctx) as client:
-        picture = client.picture(f"/cameras/{target.agent}/{target.device}/snapshot", issuer())
+        picture = client.picture(f"/cameras/{target.agent}/{target.device}/snapshot")
     if output == "-":
         sys.stdout.buffer.write(picture)
         return

@@ -161,9 +161,9 @@ class Client:
         body, _ = self._exchange("GET", "/authority", {}, None, MAX_AUTHORITY_BYTES, ANSWER_SECONDS)
         return only_certificate(body.decode("ascii", "replace"), f"{self.url}/api/v1/authority")
 
-    def picture(self, path: str, issuer: str) -> bytes:
-        """Ask for a picture and return the JPEG; `issuer` is who wants it."""
-        body, kind = self._exchange("POST", path, {"issuer": issuer}, None, MAX_PICTURE_BYTES, WAITING_SECONDS)
+    def picture(self, path: str) -> bytes:
+        """Ask for a picture and return the JPEG."""
+        body, kind = self._exchange("POST", path, {}, None, MAX_PICTURE_BYTES, WAITING_SECONDS)
         if kind != "image/jpeg" or not body.startswith(b"\xff\xd8\xff"):
             raise NotACollector(self.url, f"a picture was expected, not {kind or 'nothing'}")
         return body

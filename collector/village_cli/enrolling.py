@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import typer
 
+from village_cli.agents import AgentArgument
 from village_cli.asking import confirm
 from village_cli.documents import text
 from village_cli.failures import USAGE, Failure, answering
@@ -22,8 +23,6 @@ ADD_EXAMPLES = examples(
     "village agent add gate-1 --area 441900003001 --hours 72 --url https://collector.example.cn:8480",
 )
 REVOKE_EXAMPLES = examples("village agent revoke gate-1", "village agent revoke gate-1 --yes")
-
-AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="The agent. 代理。")]
 
 
 @answering
@@ -61,7 +60,7 @@ def agent_add(
         ) from None
     with connect(ctx) as client:
         answer = client.post("/agents", "village.agent-token/1", request)
-        address = (url or text(answer.document, "url") or client.url).rstrip("/")
+        address = (url or _for_boxes(text(answer.document, "url"), client.url)).rstrip("/")
     if as_json:
         emit(answer.text)
         return
@@ -71,6 +70,8 @@ def agent_add(
             agent=text(answer.document, "agent"), time=local_text(answer.document.get("expires"))
         )
     )
+    if answer.document.get("replaces"):
+        note(word("agent_replaced", language).format(agent=text(answer.document, "agent")))
     say()
     say(f"  {line}")
     if wanted(no_qr):
@@ -94,6 +95,11 @@ def agent_revoke(ctx: typer.Context, agent: AgentArgument, yes: YesOption = Fals
         emit(answer.text)
         return
     say(word("agent_revoked", language).format(agent=agent))
+
+
+def _for_boxes(stated: str, own: str) -> str:
+    """Return the collector's own word on its address, or ours where it states none that leads there."""
+    return own if not stated or (_only_here(stated) and not _only_here(own)) else stated
 
 
 def _only_here(url: str) -> bool:

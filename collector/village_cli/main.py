@@ -122,6 +122,7 @@ _command.command("list", epilog=commands.LIST_EXAMPLES, short_help="The latest c
 )
 app.add_typer(_agent, name="agent", short_help=_SHORT["agent"])
 _agent.command("list", epilog=agents.LIST_EXAMPLES, short_help="Whether they are connected. 代理列表。")(agents.agents)
+_agent.command("show", epilog=agents.SHOW_EXAMPLES, short_help="All of one. 显示代理。")(agents.agent_show)
 _agent.command("add", epilog=enrolling.ADD_EXAMPLES, short_help="A token that enrols a box. 注册代理。")(
     enrolling.agent_add
 )

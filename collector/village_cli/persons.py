@@ -128,9 +128,9 @@ def person_withdraw(
 def person_disable(
     ctx: typer.Context, person: PersonArgument, yes: YesOption = False, as_json: JsonOption = False
 ) -> None:
-    """Let a person in no more; their sessions and tokens end at once.
+    """Let a person in no more; their sessions end at once, their tokens work no more until they are enabled again.
 
-    停用用户，其会话和令牌立即失效。
+    停用用户：会话立即结束，令牌在重新启用前无效。
     """
     _ask(ctx, "disable_question", yes=yes, person=person)
     with connect(ctx) as client:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import re
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +25,6 @@ LEAST_PAUSE_SECONDS = 0.5
 #: How long a collector may be away before waiting for results ends, and how often it is asked in between.
 MAX_AWAY_SECONDS = 30.0
 AWAY_PAUSE_SECONDS = 1.0
-#: The longest name the collector takes.
-MAX_ISSUER = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,6 @@ def send(client: Client, target: Target, arguments: Mapping[str, Any], expires: 
         "target": target.document(),
         "arguments": dict(arguments),
         "expires_in": int(parse_span(expires).total_seconds()),
-        "issuer": issuer(),
     }
     return client.post("/commands", SCHEMA, document)
 
@@ -140,16 +135,3 @@ def _ask(client: Client, before: Mapping[str, Any], seen: int) -> Answer:
 def command_id(document: Mapping[str, Any]) -> str:
     """Return a command's id, safe to stand in an address."""
     return re.sub(r"[^0-9A-Za-z-]", "", text(document, "id"))
-
-
-def issuer() -> str:
-    """Return who gives the command: `user@host`."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown"
-    return "".join(_printable(f"{user}@{socket.gethostname()}"))[:MAX_ISSUER]
-
-
-def _printable(name: str) -> Iterator[str]:
-    return (sign for sign in name if sign.isprintable())

@@ -11,10 +11,14 @@ from tests.cli.canned import (
     DENIED,
     DEVICES,
     LETTERS,
+    ME,
     ONE_AGENT,
     ONE_DEVICE,
+    ONE_PERSON,
+    PERSONS,
     STARTED,
     TAMPER,
+    TOKENS,
     events,
 )
 from tests.cli.collector import Collector, Village
@@ -25,6 +29,11 @@ LISTINGS: list[tuple[list[str], str, dict[str, Any]]] = [
     (["devices"], "/devices", DEVICES),
     (["agents"], "/agents", AGENTS),
     (["events"], "/events", EVENTS),
+    (["agent", "list"], "/agents", AGENTS),
+    (["person", "list"], "/persons", PERSONS),
+    (["person", "show", "li"], "/persons/li", ONE_PERSON),
+    (["token", "list"], "/tokens", TOKENS),
+    (["whoami"], "/me", ME),
     (["dead-letters"], "/dead-letters", LETTERS),
     (["device", "show", "gate-1/reader"], "/devices/gate-1/reader", ONE_DEVICE),
     (["device", "show", "gate-1"], "/devices/gate-1/agent", ONE_AGENT),
@@ -69,6 +78,23 @@ def test_agents_tell_offline_from_never_seen(collector: Collector, village: Vill
         ["gate-2", "441900003001", "no"],
         ["gate-3", "441900003001", "unknown"],
     ]
+
+
+def test_agents_tell_until_when_they_may_connect(collector: Collector, village: Village) -> None:
+    collector.answers("GET", "/agents", AGENTS)
+    lines = village("agent", "list").stdout.splitlines()
+    assert lines[1].endswith("until 2027-10-01 08:30:00 +08:00")
+    assert lines[2].endswith("revoked 2026-11-24 08:30:00 +08:00")
+    assert lines[3].endswith("token until 2026-11-25 08:30:00 +08:00")
+    shown = village("agent", "show", "gate-2").stdout.splitlines()
+    assert shown[:3] == ["AGENT: gate-2", "AREA: 441900003001", "ONLINE: no"]
+    assert shown[-1] == "CERTIFICATE: revoked 2026-11-24 08:30:00 +08:00"
+    document = json.loads(village("agent", "show", "gate-2", "--json").stdout)
+    assert document.pop("schema") == "village.agent/1"
+    assert document == AGENTS["agents"][1]
+    run = village("agent", "show", "gate-9")
+    assert run.returncode == 1
+    assert run.stderr.startswith("village: There is no agent gate-9.")
 
 
 def test_one_device(collector: Collector, village: Village) -> None:

@@ -5,23 +5,17 @@ import json
 import pytest
 
 from tests.cli.blocks import modules, read_blocks
+from tests.cli.canned import AGENT_TOKEN, NEW_TOTP
 from tests.cli.collector import Collector, Reply, Village
 from tests.cli.terminal import Terminal, on_terminal
 
-ENROLMENT = "ve1.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBB"
-ADDED = {
-    "schema": "village.agent-token/1",
-    "agent": "gate-1",
-    "area": "441900003001",
-    "token": ENROLMENT,
-    "expires": "2026-11-25T00:30:00Z",
-}
-URI = "otpauth://totp/Village:li?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Village"
+ENROLMENT = str(AGENT_TOKEN["token"])
+WORDS = ("agent", "add", "gate-1", "--area", "441900003001")
 
 
 @pytest.fixture
 def enrolling(collector: Collector) -> Collector:
-    collector.answers("POST", "/agents", ADDED, status=201)
+    collector.answers("POST", "/agents", AGENT_TOKEN, status=201)
     return collector
 
 
@@ -49,6 +43,24 @@ def test_another_text_is_another_code(enrolling: Collector) -> None:
     assert "another box can't reach it" in terminal.text
 
 
+@pytest.mark.parametrize(
+    ("stated", "given", "expected"),
+    [
+        ("https://collector.example.cn", None, "https://collector.example.cn"),
+        ("https://collector.example.cn/", "https://10.0.0.5:8480", "https://10.0.0.5:8480"),
+        ("https://127.0.0.1:8480", None, "https://127.0.0.1:8480"),
+    ],
+)
+def test_the_address_is_the_one_that_boxes_reach(
+    enrolling: Collector, village: Village, stated: str, given: str | None, expected: str
+) -> None:
+    enrolling.answers("POST", "/agents", {**AGENT_TOKEN, "url": stated, "replaces": True}, status=201)
+    run = village(*WORDS, *(["--url", given] if given else []))
+    assert f"  {line(expected)}" in run.stdout.splitlines()
+    assert "There is an agent gate-1: its present box is shut out" in run.stderr
+    assert ("another box can't reach it" in run.stderr) == ("127.0.0.1" in expected)
+
+
 def drawn(terminal: Terminal) -> bool:
     return any(sign in terminal.text for sign in "█▀▄")
 
@@ -60,7 +72,7 @@ def test_no_code_where_nobody_looks(enrolling: Collector, village: Village) -> N
     assert f"  {line(enrolling.url)}" in run.stdout.splitlines()
     assert "█" not in run.stdout
     assert enrolling.requests[0].document["hours"] == 72
-    assert json.loads(village(*words, "--json").stdout) == ADDED
+    assert json.loads(village(*words, "--json").stdout) == AGENT_TOKEN
     with on_terminal(enrolling.url, *words, "--no-qr") as terminal:
         assert terminal.end() == 0
         assert not drawn(terminal)
@@ -76,11 +88,11 @@ def test_a_terminal_that_is_too_narrow_is_told(enrolling: Collector) -> None:
 
 
 def test_a_second_factor(collector: Collector) -> None:
-    new = {"schema": "village.totp/1", "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "uri": URI}
+    new = NEW_TOTP
     collector.gives("POST", "/me/totp", Reply(json.dumps(new).encode()), Reply(b"", 204))
     with on_terminal(collector.url, "totp", "enable") as terminal:
         terminal.wait_for("Code of your authenticator:")
-        assert read_blocks(terminal.text) == modules(URI)
+        assert read_blocks(terminal.text) == modules(NEW_TOTP["uri"])
         assert new["secret"] in terminal.text
         terminal.type("123 456")
         terminal.wait_for("Present password:")
