@@ -232,7 +232,7 @@ class ApiSection(_Section):
         examples=[["collector.example.cn", "10.0.0.5"]],
     )
     tls: bool = Field(
-        False,
+        True,
         description="Serve HTTPS. Without it only programs on this machine, such as a proxy, reach the API. 使用 HTTPS；关闭后仅本机程序（如代理）可访问。",
         examples=[True],
     )

@@ -136,7 +136,7 @@ class Village:
             self.folder / "collector.toml",
             ("collector", {"data_dir": self._path("collector")}),
             ("broker", {"url": "embedded", "port": self._broker_port}),
-            ("api", {"port": self._api_port}),
+            ("api", {"port": self._api_port, "tls": False}),
         )
 
     def _write_agent_configs(self, command_key: str) -> None:

@@ -104,6 +104,7 @@ data_dir = "data"
 url = "mqtt://127.0.0.1:{broker}"
 [api]
 port = 0
+tls = false
 [telemetry]
 store = "influx"
 url = "{destination.url}"
