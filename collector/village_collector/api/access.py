@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
-from village_collector.people.rights import RIGHTS_OF, Grant, Right, areas_of, holds, may
+from village_collector.people.rights import RIGHTS_OF, Grant, Right, areas_of, may
 
 #: Method and path of the routes that need no login: what they ask for instead stands in their description.
 PUBLIC = frozenset(
@@ -49,7 +49,8 @@ class Caller:
 
     def holds(self, right: Right) -> bool:
         """Tell whether the caller has a right anywhere."""
-        return holds(self.grants, right) and (self.narrowed is None or holds(self.narrowed, right))
+        areas = self.areas(right)
+        return areas is None or bool(areas)
 
     def areas(self, right: Right) -> tuple[str, ...] | None:
         """Return the areas where the caller has a right, None for everywhere."""

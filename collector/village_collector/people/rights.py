@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -37,22 +37,12 @@ def may(grants: Iterable[Grant], right: Right, area: str) -> bool:
     return any(right in RIGHTS_OF[grant.role] and within(grant.area, area) for grant in grants)
 
 
-def holds(grants: Iterable[Grant], right: Right) -> bool:
-    """Tell whether a right is held anywhere."""
-    return any(right in RIGHTS_OF[grant.role] for grant in grants)
-
-
 def areas_of(grants: Iterable[Grant], right: Right) -> tuple[str, ...] | None:
     """Return the areas in which a right is held, none of them inside another; None is everywhere."""
     areas = {grant.area for grant in grants if right in RIGHTS_OF[grant.role]}
     if "" in areas:
         return None
     return tuple(sorted(area for area in areas if not any(other != area and contains(other, area) for other in areas)))
-
-
-def covers(grants: Sequence[Grant], wanted: Iterable[Grant]) -> bool:
-    """Tell whether who holds `grants` holds every right of `wanted` too, so that they may pass it on."""
-    return all(may(grants, right, grant.area) for grant in wanted for right in RIGHTS_OF[grant.role])
 
 
 def within(outer: str, inner: str) -> bool:
