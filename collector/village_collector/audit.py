@@ -18,6 +18,7 @@ from village_collector.refusals import Flood, RefusalLimit
 from village_collector.stores.audit_records import Appended, AuditRecords, Sign
 from village_wire.audit import Act, Head, Outcome, Seal, cleaned, is_genuine, sign_seal
 from village_wire.clocks import format_time
+from village_wire.commands import encode_public_key
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +121,8 @@ class Audit:
 
     async def run(self, seal_seconds: float = SEAL_SECONDS) -> None:
         """Seal what is unsealed, at once and then at intervals, and tell of floods, until cancelled."""
+        if self._key is not None:
+            _log.info("the audit log is sealed with the key %s", encode_public_key(self._key.public_key()))
         await self._restore()
         next_seal, failed = self._clock(), False
         while True:

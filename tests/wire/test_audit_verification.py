@@ -12,7 +12,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from village_wire.audit import OUTCOMES, SEAL_EVERY, START, Act, Head, Seal, hash_of, link, read_entry, sign_seal
+from village_wire.audit import (
+    MAX_UNSEALED,
+    OUTCOMES,
+    SEAL_EVERY,
+    START,
+    Act,
+    Head,
+    Seal,
+    hash_of,
+    link,
+    read_entry,
+    sign_seal,
+)
 from village_wire.audit_verification import Finding, StoredEntry, Verifier
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -244,7 +256,7 @@ def test_seals_taken_out_of_the_middle() -> None:
     log = written(3 * SEAL_EVERY + 7, numbers)
     assert log.findings() == []
     fewer = replace(log, seals=(log.seals[0], log.seals[2]))
-    assert fewer.findings() == [Finding("unsealed", SEAL_EVERY + 1, 2 * SEAL_EVERY + 1)]
+    assert fewer.findings() == [Finding("unsealed", SEAL_EVERY + 1, SEAL_EVERY + MAX_UNSEALED + 1)]
     assert replace(log, seals=()).kinds() == {"unsealed"}
 
 

@@ -26,8 +26,10 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 #: What the first entry has for the hash of the one before.
 GENESIS = "0" * 64
-#: No more entries than this stand between two seals.
+#: After so many entries there is a seal.
 SEAL_EVERY = 500
+#: Some more may stand between two seals: a program on the server that has no key writes entries, too.
+MAX_UNSEALED = SEAL_EVERY + 100
 #: Keeps these signatures apart from any other use of the same key.
 _DOMAIN = b"village-edge audit seal 1\n"
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from village_wire.audit import GENESIS, SEAL_EVERY, Entry, InvalidEntry, Seal, hash_of, is_genuine, read_entry
+from village_wire.audit import GENESIS, MAX_UNSEALED, Entry, InvalidEntry, Seal, hash_of, is_genuine, read_entry
 
 Kind = Literal[
     "unreadable",
@@ -90,7 +90,7 @@ class Verifier:
                 yield from self._judge(seal, self.hash)
                 covered = max(covered, seal.number)
                 seal = next(coming, None)
-            if row.number - covered > SEAL_EVERY:
+            if row.number - covered > MAX_UNSEALED:
                 yield Finding("unsealed", covered + 1, row.number)
                 covered = row.number
             if row.number in self._kept and self._kept.pop(row.number) != self.hash:

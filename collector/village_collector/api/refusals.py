@@ -13,7 +13,6 @@ from village_collector.audit import Audit
 REQUEST = "request"
 #: Advice of refusals to unknown callers: no login, no upload token. Logging in and enrolling record theirs themselves.
 _UNKNOWN_CALLERS = frozenset({"login", "token"})
-_RECORD_THEMSELVES = ("/login", "/enrolments", "/renewals")
 
 
 def record_refusals(app: FastAPI) -> None:
@@ -45,7 +44,7 @@ async def _on_forbidden(request: Request, error: Exception) -> Response:
 async def _on_problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, Problem):
         raise error
-    if error.advice in _UNKNOWN_CALLERS and not request.url.path.endswith(_RECORD_THEMSELVES):
+    if error.advice in _UNKNOWN_CALLERS:
         await _deps(request).audit.refused(
             "", address_of(request), REQUEST, target=_shown(request), reason=error.detail
         )

@@ -80,6 +80,10 @@ class AuditRecords:
             if contradicted and known is not None and sign is not None:
                 seals.extend(_add_seal(connection, sign(known)))
             sealed = _last_seal(connection)
+            if sign is not None and before.number - sealed >= SEAL_EVERY:
+                # Written by a program without the key.
+                seals.extend(_add_seal(connection, sign(before)))
+                sealed = before.number
             links: list[Link] = []
             head = before
             for act in acts:

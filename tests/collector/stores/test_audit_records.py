@@ -84,6 +84,15 @@ def test_whole_chunks_are_sealed_with_the_entries(make_store: MakeStore) -> None
     assert findings(store) == []
 
 
+def test_entries_of_a_program_without_the_key_are_sealed_with_the_next_ones(make_store: MakeStore) -> None:
+    store = make_store()
+    store.add_audit(acts(*(["li"] * (SEAL_EVERY - 1))), sign)
+    for _ in range(3):
+        assert store.add_audit(acts("console"), None).seals == ()
+    assert [seal.number for seal in store.add_audit(acts("li"), sign).seals] == [SEAL_EVERY + 2]
+    assert findings(store) == []
+
+
 def test_texts_of_strangers(make_store: MakeStore) -> None:
     store = make_store()
     store.add_audit(acts("a\0b\ud800\N{RIGHT-TO-LEFT OVERRIDE}'; DROP TABLE audit_entries; --", "x" * 1000), sign)
