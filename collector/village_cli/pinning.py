@@ -99,7 +99,7 @@ def fingerprint(pem: str) -> str:
 
 def shown(digits: str) -> str:
     """Return a fingerprint in the form that people compare: `AB:CD:…`."""
-    return ":".join(digits[place : place + 2] for place in range(0, len(digits), 2)).upper()
+    return bytes.fromhex(digits).hex(":").upper()
 
 
 def parse_fingerprint(text: str) -> str:

@@ -97,6 +97,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
     authority = await asyncio.to_thread(
         load_authority, settings.collector.keys_folder, make=settings.collector.keys_dir is None
     )
+    _log.info("the authority's certificate is SHA256:%s; `village login` shows the same", authority.shown)
     keys = LiveKeys(folder, settings.collector.keys_dir, authority)
     await asyncio.to_thread(keys.load)
     certificate = ApiCertificate(settings, authority) if settings.api.tls else None
@@ -157,7 +158,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             audit,
             lambda: keys.ring.signed,
             Addresses(settings.broker.public_url or address.url, public_url),
-            changed=admission.look,
+            changed=admission.refresh,
         )
         deps = Deps(
             control,

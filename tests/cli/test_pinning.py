@@ -26,6 +26,7 @@ from village_collector.trust.authority import Authority
 def test_the_fingerprint_is_that_of_the_whole_certificate(authority: Authority) -> None:
     der = authority.certificate.public_bytes(Encoding.DER)
     assert fingerprint(authority.certificate_pem) == hashlib.sha256(der).hexdigest()
+    assert shown(fingerprint(authority.certificate_pem)) == authority.shown
     # The token of an enrolment holds the beginning of the same.
     assert bytes.fromhex(fingerprint(authority.certificate_pem))[:16] == authority.fingerprint
 

@@ -17,6 +17,7 @@ import uvicorn
 from tests.cli.collector import PROGRAM, ROOT, environment
 from tests.collector.api.conftest import Collector
 from tests.collector.kit import SITE, VILLAGE, add_site, entry, event, result, state
+from tests.collector.people import administrators_token
 from village_collector.ports import Sample
 from village_collector.stores.control import ControlStore
 from village_wire.events import Alarm, Loss
@@ -34,15 +35,16 @@ class Ended:
 class Site:
     """A collector with two agents, served."""
 
-    def __init__(self, collector: Collector, url: str) -> None:
+    def __init__(self, collector: Collector, url: str, token: str) -> None:
         self.collector = collector
         self.url = url
+        self.token = token
 
     async def run(self, *words: str) -> Ended:
         process = await asyncio.create_subprocess_exec(
             *PROGRAM,
             *words,
-            env=environment(self.url),
+            env=environment(self.url, {"VILLAGE_TOKEN": self.token}),
             cwd=ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -80,7 +82,8 @@ async def site(control: ControlStore) -> AsyncIterator[Site]:
     async with asyncio.timeout(10):
         while not server.started:
             await asyncio.sleep(0.01)
-    yield Site(collector, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    token = await asyncio.to_thread(administrators_token, control)
+    yield Site(collector, f"http://127.0.0.1:{listener.getsockname()[1]}", token)
     server.should_exit = True
     await serving
     listener.close()

@@ -99,6 +99,11 @@ class Authority:
         secret = hashlib.sha256(_GROUP + self.key.private_numbers().private_value.to_bytes(32, "big"))
         return f"{COLLECTORS}-{secret.hexdigest()[:32]}"
 
+    @property
+    def shown(self) -> str:
+        """The SHA-256 of the certificate as people compare it: `AB:CD:…`."""
+        return self.certificate.fingerprint(SHA256()).hex(":").upper()
+
     def issue_agent(self, request_pem: str, agent: str, now: datetime) -> Issued:
         """Return a client certificate for the key of a signing request; the request's subject and extensions count for nothing.
 
