@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
 
@@ -36,7 +34,6 @@ class Admission:
         self._revision = -1
         self._revoked: frozenset[str] = frozenset()
         self._told: set[str] = set()
-        self._look = asyncio.Event()
 
     def admits(self, topic: str) -> bool:
         """Tell whether a message on this topic is to be looked at; what is not is told once per agent, and neither kept nor answered."""
@@ -64,22 +61,18 @@ class Admission:
         self._revision = revision
         return True
 
-    def look(self) -> None:
-        """Look at once, because something changed here."""
-        self._look.set()
+    async def refresh(self) -> None:
+        """Look at once, because something changed here; a store that can't be read is looked at again soon."""
+        try:
+            await self.load()
+        except StoreUnavailable as error:
+            _log.debug("who is revoked can't be read now: %s", error)
 
-    async def run(self, changed: Callable[[], None] = lambda: None, look_seconds: float = LOOK_SECONDS) -> None:
-        """Follow the records until cancelled; `changed` is called in the event loop after each change."""
+    async def run(self, look_seconds: float = LOOK_SECONDS) -> None:
+        """Follow the records until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(look_seconds):
-                    await self._look.wait()
-            self._look.clear()
-            try:
-                if await self.load():
-                    changed()
-            except StoreUnavailable as error:
-                _log.debug("who is revoked can't be read now: %s", error)
+            await asyncio.sleep(look_seconds)
+            await self.refresh()
 
 
 @lru_cache(maxsize=20_000)

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -68,11 +68,11 @@ class Enrolment:
         document: Callable[[], Mapping[str, Any]],
         addresses: Addresses,
         *,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[], Awaitable[None]] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`document` returns the signed command keys; `changed` is called in the event loop when somebody may connect, or not any more."""
+        """`document` returns the signed command keys; `changed` is awaited when somebody may connect, or not any more."""
         self._control = control
         self._authority = authority
         self._audit = audit
@@ -102,14 +102,14 @@ class Enrolment:
         reason = f"a token for {hours} h"
         await self._audit.record(person, address, "agent.add", target=agent, area=area, reason=reason)
         await asyncio.to_thread(self._control.add_enrolment, _digest(token), agent, area, person, now, expires)
-        self._changed()
+        await self._tell()
         return token, expires
 
     async def revoke(self, agent: str, area: str, person: str, address: str) -> None:
         """Take an agent its certificates and tokens. Raises `StoreUnavailable`: nothing was taken."""
         await self._audit.record(person, address, "agent.revoke", target=agent, area=area)
         await asyncio.to_thread(self._control.revoke, agent, self._now(), area)
-        self._changed()
+        await self._tell()
 
     async def enrol(self, request: EnrolmentRequest, address: str) -> Credentials:
         """Give a box the certificate for its token.
@@ -159,7 +159,7 @@ class Enrolment:
         actor = f"agent:{enrolled.agent}"
         await self._audit.record(actor, address, action, target=enrolled.agent, area=enrolled.area, reason=reason)
         if not enrolled.repeated:
-            self._changed()
+            await self._tell()
         return Credentials(
             agent=enrolled.agent,
             area=enrolled.area,
@@ -169,6 +169,10 @@ class Enrolment:
             api=self._addresses.api,
             command_keys=dict(self._document()),
         )
+
+    async def _tell(self) -> None:
+        if self._changed is not None:
+            await self._changed()
 
     def _enrol(self, request: EnrolmentRequest) -> Enrolled:
         token = read_token(request.token)
