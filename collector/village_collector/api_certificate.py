@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from village_collector.config import ApiSection, Settings
 from village_collector.data_dir import DataDirProblem, write_atomically
 from village_collector.trust.authority import Authority
+from village_wire.secret_files import others_may_open
 from village_wire.settings import InvalidSettings, Problem
 
 _log = logging.getLogger(__name__)
@@ -184,9 +185,8 @@ def check_given(certificate_file: Path, key_file: Path, now: datetime) -> Shown:
     except ValueError:
         _refuse(certificate_file, "certificate_file", "not a certificate in PEM")
     try:
-        # A group may read it: that is how Debian gives keys in /etc/ssl/private to a service.
-        if key_file.stat().st_mode & 0o007:
-            _refuse(key_file, "key_file", "others may read it and pass for this collector: chmod o= it")
+        if others_may_open(key_file):
+            _refuse(key_file, "key_file", "others may open it and pass for this collector: chmod o= it")
         _context(certificate_file, key_file)
     except ssl.SSLError:
         _refuse(key_file, "key_file", f"not the private key of {certificate_file} in PEM")

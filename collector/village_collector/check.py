@@ -1,4 +1,4 @@
-"""What of the collector's surroundings answers: its folder, the broker, the stores."""
+"""What of the collector's surroundings answers: its folder, the broker, the stores, and what its files hold."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from village_collector.app import control_store, read_influx_token, telemetry_store
+from village_collector.check_files import api_certificate, exposed_secrets
 from village_collector.config import EMBEDDED, Settings, broker_address
 from village_collector.ports import StoreUnavailable
 from village_wire.session import SessionError, SessionSettings, connect
@@ -40,7 +41,16 @@ async def check(settings: Settings) -> list[Row]:
         else:
             if part == "telemetry" and settings.telemetry.store == "influx":
                 rows += await _influx(settings)
-    return rows
+    rows.append(await asyncio.to_thread(_api, settings))
+    exposed = await asyncio.to_thread(exposed_secrets, settings)
+    return rows + [Row("secrets", "degraded", text) for text in exposed]
+
+
+def _api(settings: Settings) -> Row:
+    try:
+        return Row("api", *api_certificate(settings))
+    except InvalidSettings as error:
+        return Row("api", "down", str(error))
 
 
 async def _data_dir(settings: Settings) -> str:

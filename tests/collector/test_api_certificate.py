@@ -212,7 +212,7 @@ def test_a_given_one_that_can_not_be_used_is_refused_with_the_reason(tmp_path: P
         assert reason in refusal()
     key.write_bytes(good)
     key.chmod(0o644)
-    assert "others may read it" in refusal()
+    assert "others may open it" in refusal()
     key.chmod(0o640)
     check_given(pem, key, NOW)
     pem.write_bytes(b"nonsense")

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from village_wire.outgoing import Publication
+from village_wire.secret_files import others_may_open
 
 #: X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which the `ssl` module has no name for: chain and name of a certificate count, its period doesn't.
 NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
@@ -100,6 +101,8 @@ def tls_context(address: BrokerAddress, *, check_time: bool = True) -> ssl.SSLCo
 
     Without `check_time` the period of the broker's certificate is left aside, never its chain and name.
     """
+    if address.key_file is not None and others_may_open(address.key_file):
+        raise SessionError(f"others may open {address.key_file} and pass for this machine: chmod o= it")
     try:
         context = ssl.create_default_context(cafile=address.ca_file)
         if not check_time:
