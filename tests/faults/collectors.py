@@ -21,7 +21,9 @@ from tests.peers.influx import BUCKET, ORGANISATION, TOKEN, InfluxServer, influx
 from tests.peers.postgres import PASSWORD, PostgresServer, postgres_server
 from village_collector.stores.control import ControlStore
 from village_collector.stores.influx import InfluxAddress, InfluxStore
+from village_collector.trust.authority import load_authority
 from village_collector.trust.command_keys import load_command_key
+from village_collector.trust.key_files import load_audit_key
 
 _START_SECONDS = 20.0
 
@@ -60,12 +62,14 @@ class Stores:
 
 @contextmanager
 def shared_stores(folder: Path) -> Iterator[Stores]:
-    """Start both stores and make a key."""
+    """Start both stores and make the keys."""
     with ExitStack() as stack:
         postgres = stack.enter_context(postgres_server())
         (folder / "influx").mkdir()
         influx = stack.enter_context(influx_server(folder / "influx"))
         key = load_command_key(folder)
+        load_authority(folder, make=True)
+        load_audit_key(folder)
         (folder / "token").write_text(TOKEN)
         postgres.password_file(folder)
         url = postgres.make_database()
