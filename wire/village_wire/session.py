@@ -370,7 +370,23 @@ class _Replaced(SessionError):
 
 
 def _trust(settings: SessionSettings) -> ssl.SSLContext:
-    return tls_context(settings.address, check_time=settings.check_time())
+    context = tls_context(settings.address, check_time=settings.check_time())
+    context.sslsocket_class = _Handshaking
+    return context
+
+
+class _Handshaking(ssl.SSLSocket):
+    """Is closed when its handshake fails; paho would leave that to the collector of garbage."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """See `ssl.SSLSocket`."""
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            self.close()
+            raise
 
 
 async def _announce(on_connected: Callable[[], Awaitable[None]]) -> None:
