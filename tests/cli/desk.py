@@ -33,9 +33,9 @@ class Desk:
         """Run on a terminal."""
         return on_terminal("", *words, more={**self.more, **more})
 
-    def login(self, url: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def login(self, url: str, *words: str, person: str = "li") -> subprocess.CompletedProcess[str]:
         """Log in as a program does."""
-        return self.run("login", "li", "--url", url, "--password-file", str(self.password), *words)
+        return self.run("login", person, "--url", url, "--password-file", str(self.password), *words)
 
     def kept(self) -> dict[str, Any]:
         """What the file of credentials holds."""
