@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated
-from urllib.parse import quote, urlsplit
 
 import typer
 
@@ -87,6 +85,8 @@ def agent_revoke(ctx: typer.Context, agent: AgentArgument, yes: YesOption = Fals
 
     吊销代理：数秒内断开连接，证书失效。
     """
+    from urllib.parse import quote
+
     language = settings_of(ctx).language
     confirm(word("revoke_agent_question", language).format(agent=agent), language, yes=yes)
     with connect(ctx) as client:
@@ -103,6 +103,9 @@ def _for_boxes(stated: str, own: str) -> str:
 
 
 def _only_here(url: str) -> bool:
+    import ipaddress
+    from urllib.parse import urlsplit
+
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

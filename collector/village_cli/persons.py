@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -164,6 +163,8 @@ def person_reset(
 
 
 def _path(person: str, *more: str) -> str:
+    from urllib.parse import quote
+
     return "/".join(("/persons", quote(person, safe=""), *more))
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import typer
 
 from village_cli.asking import NobodyToAsk, ask_code, somebody_there
-from village_cli.credentials import Credentials, default_folder
 from village_cli.documents import text
 from village_cli.failures import answering
 from village_cli.options import connect, examples, settings_of
@@ -61,6 +60,8 @@ def totp_disable(ctx: typer.Context) -> None:
 
 
 def _remember(url: str, *, used: bool) -> None:
+    from village_cli.credentials import Credentials, default_folder
+
     credentials = Credentials(default_folder(os.environ))
     kept = credentials.of(url)
     if kept is not None:

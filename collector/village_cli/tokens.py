@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
@@ -115,6 +114,8 @@ def token_revoke(
 
     立即吊销令牌或会话。
     """
+    from urllib.parse import quote
+
     language = settings_of(ctx).language
     confirm(word("revoke_token_question", language).format(id=identity), language, yes=yes)
     with connect(ctx) as client:

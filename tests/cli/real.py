@@ -31,7 +31,7 @@ class RealCollector:
     @property
     def fingerprint(self) -> str:
         """What it told at its start."""
-        return re.findall(r"SHA256:([0-9A-F:]{95})", self.log)[-1]
+        return str(re.findall(r"SHA256:([0-9A-F:]{95})", self.log)[-1])
 
 
 def make_administrator(folder: Path, person: str) -> None:
