@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.agent.identity.api import api
 from village_agent.config import Settings, load
+from village_agent.identity.enrolment import enrol
 from village_agent.roster import Roster
 from village_wire.settings import InvalidSettings
 
@@ -121,3 +123,60 @@ def test_the_state_directory_follows_the_file_and_systemd(tmp_path: Path, monkey
     assert accepted(tmp_path, given).state_dir == tmp_path / "state"
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/village-agent")
     assert accepted(tmp_path, HEAD).state_dir == Path("/var/lib/village-agent")
+
+
+def enrolled(folder: Path) -> Path:
+    """The state directory next to the file, with the identity of `box`."""
+    state = folder / "village-agent-state"
+    state.mkdir(mode=0o700)
+    with api(folder) as it:
+        enrol(it.url, it.token, state)
+    return state
+
+
+def test_an_enrolled_agent_needs_no_configuration_of_the_collector(tmp_path: Path) -> None:
+    state = enrolled(tmp_path)
+    settings = accepted(tmp_path, "[collector]\nkeep_alive_seconds = 30\n")
+    assert settings.identity is not None
+    assert (settings.agent_id, settings.area, settings.command_key) == ("box", "330110101205", None)
+    assert settings.address.url == "mqtts://127.0.0.1:1"
+    assert settings.address.key_file == state / "identity" / "agent.key"
+    assert settings.ca_file == settings.address.ca_file == state / "identity" / "ca.pem"
+    assert settings.collector.keep_alive_seconds == 30
+    assert accepted(tmp_path, "").collector.keep_alive_seconds == 160
+    assert accepted(tmp_path, '[agent]\nid = "box"\narea = "330110101205"\n').agent_id == "box"
+
+
+def test_a_configuration_that_contradicts_the_identity_says_which_is_right(tmp_path: Path) -> None:
+    enrolled(tmp_path)
+    found = problems(tmp_path, '[agent]\nid = "other"\narea = "330110101206"\n')
+    assert [(line, key) for line, key, _ in found] == [(2, "agent.id"), (3, "agent.area")]
+    assert "enrolled this box with 'box'" in found[0][2]
+    assert "enrolled this box with '330110101205'" in found[1][2]
+
+
+def test_a_collector_in_the_configuration_counts_more_than_the_identity(tmp_path: Path) -> None:
+    enrolled(tmp_path)
+    settings = accepted(tmp_path, HEAD)
+    assert settings.identity is None
+    assert settings.command_key is not None
+    assert settings.address.url == "mqtt://127.0.0.1:1883"
+    ((_, key, reason),) = problems(tmp_path, HEAD.replace("command_key", "#"))
+    assert (key, reason) == ("collector.command_key", "this key is required")
+    assert [key for _, key, _ in problems(tmp_path, HEAD.replace("area", "#").replace("id =", "# ="))] == [
+        "agent.id",
+        "agent.area",
+    ]
+
+
+def test_neither_a_collector_nor_an_identity_says_how_to_enrol(tmp_path: Path) -> None:
+    ((_, _, reason),) = problems(tmp_path, '[agent]\nid = "box"\n')
+    assert "village-agent enroll URL TOKEN --state-dir" in reason
+    assert str(tmp_path / "village-agent-state") in reason
+
+
+def test_an_identity_that_can_not_be_used_is_a_problem_of_the_configuration(tmp_path: Path) -> None:
+    state = enrolled(tmp_path)
+    (state / "identity" / "agent.key").chmod(0o644)
+    ((_, _, reason),) = problems(tmp_path, "")
+    assert "others can read this key" in reason
