@@ -40,6 +40,10 @@ class Wait:
     seconds: float
 
 
+#: A person at an address; a person, with None; an address, with None for the person.
+_Key = tuple[str | None, str | None]
+
+
 @dataclass(slots=True)
 class _Count:
     failures: int = 0
@@ -59,7 +63,7 @@ class Throttle:
     def __init__(self, limit: int = MAX_COUNTS) -> None:
         """`limit` is the number of counts that are kept; the one that failed longest ago makes room."""
         self._limit = limit
-        self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
+        self._counts: OrderedDict[_Key, _Count] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -67,15 +71,15 @@ class Throttle:
     def attempt(self, person: str, address: str, now: float) -> Wait | None:
         """Count a try, or return how long to wait; a refused one does not count."""
         place = place_of(address)
-        attacked = self._known((person, ""), now).failures >= ATTACK
+        attacked = self._known((person, None), now).failures >= ATTACK
         free = FREE_TRIES_UNDER_ATTACK if attacked else FREE_TRIES
         seconds = self._known((person, place), now).wait(free, now)
         if seconds > 0:
             return Wait("person", seconds)
-        seconds = self._known(("", place), now).wait(FREE_TRIES_OF_ADDRESS, now)
+        seconds = self._known((None, place), now).wait(FREE_TRIES_OF_ADDRESS, now)
         if seconds > 0:
             return Wait("address", seconds)
-        for key in ((person, place), ("", place), (person, "")):
+        for key in ((person, place), (None, place), (person, None)):
             count = self._known(key, now)
             count.failures += 1
             count.last = now
@@ -86,15 +90,15 @@ class Throttle:
         return None
 
     def succeeded(self, person: str, address: str) -> None:
-        """Take the last try back. Of this person at this address nothing is held against them any more."""
+        """Take the last try back, and all others of this person at this address: they were honest mistakes."""
         place = place_of(address)
-        self._counts.pop((person, place), None)
-        for key in (("", place), (person, "")):
+        own = self._counts.pop((person, place), None)
+        for key in ((None, place), (person, None)):
             count = self._counts.get(key)
-            if count is not None:
-                count.failures -= 1
+            if own is not None and count is not None:
+                count.failures = max(0, count.failures - own.failures)
 
-    def _known(self, key: tuple[str, str], now: float) -> _Count:
+    def _known(self, key: _Key, now: float) -> _Count:
         count = self._counts.get(key)
         return count if count is not None and now - count.last < FORGET_SECONDS else _Count()
 

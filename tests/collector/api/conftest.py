@@ -13,12 +13,13 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.collector.kit import T0, MemoryTelemetry, Outbox, add_site, at, batch, make_authority
-from tests.collector.people import administrators_token, bearer
+from tests.collector.people import CHEAP, administrators_token, bearer
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
 from village_collector.audit import Audit
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
+from village_collector.people.passwords import Passwords
 from village_collector.people.service import People
 from village_collector.ports import Problem
 from village_collector.stores.control import ControlStore
@@ -58,7 +59,7 @@ class Collector:
             commands=self.commands,
             problems=lambda: self.problems,
             buffers=Buffers(self.telemetry),
-            people=People(control, now=lambda: self.now),
+            people=People(control, now=lambda: self.now, passwords=Passwords(CHEAP)),
             audit=self.audit,
             enrolment=self.enrolment,
             public_url="http://collector.village.example:8480",

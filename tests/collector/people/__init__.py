@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from argon2 import PasswordHasher
 
 from village_collector.people.rights import Grant
 from village_collector.people.service import digest_of, new_secret
@@ -16,6 +17,8 @@ from village_collector.stores.control import ControlStore
 from village_collector.stores.token_records import TokenRecord
 
 ADMINISTRATOR = Grant("administrator")
+#: For tests that are not about the cost of a password.
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 def add_person(control: ControlStore, person: str, *grants: Grant, password: str | None = None) -> None:

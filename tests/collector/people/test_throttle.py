@@ -122,3 +122,22 @@ def test_a_network_of_one_customer_is_one_address() -> None:
     assert place_of("::ffff:10.0.0.1") == "10.0.0.1"
     assert place_of("fe80::1%eth0") == "fe80::/64"
     assert place_of("") == place_of("") == "?"
+
+
+def test_an_attacker_with_an_account_wins_no_tries_by_logging_in() -> None:
+    throttle = Throttle()
+    for number in range(FREE_TRIES_OF_ADDRESS):
+        assert throttle.attempt(f"person-{number}", "10.0.0.1", 0.0) is None
+        throttle.attempt("attacker", "10.0.0.1", 0.0)
+        throttle.succeeded("attacker", "10.0.0.1")
+    wait = throttle.attempt("another", "10.0.0.1", 1.0)
+    assert wait is not None
+    assert wait.reason == "address"
+
+
+def test_what_is_no_name_is_not_mixed_up_with_the_address() -> None:
+    throttle = Throttle()
+    assert throttle.attempt("", "10.0.0.1", 0.0) is None
+    for number in range(FREE_TRIES):
+        assert throttle.attempt(f"person-{number}", "10.0.0.1", 0.0) is None
+    assert throttle.attempt("", "10.0.0.1", 0.0) is None
