@@ -39,7 +39,7 @@ VERIFY_EXAMPLES = examples(
     "village audit verify",
     "village audit verify --key 3q2+7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
     f"village audit verify --seal 1500:{'5e' * 32}",
-    "journalctl -u village-collector | village audit verify --seals -",
+    "village audit verify --seals /mnt/elsewhere/village-collector.log",
 )
 
 

@@ -143,6 +143,8 @@ class Audit:
     async def finish(self) -> None:
         """Record what is still counted and seal the end; a store that takes nothing is logged. Call it when no more acts come."""
         await self._tell(self._limit.ended(self._clock(), all_of_them=True))
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
         try:
             await self.seal()
         except StoreUnavailable as error:
