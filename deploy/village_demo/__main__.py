@@ -78,7 +78,7 @@ async def _once(village: Village, out: Path) -> int:
 async def _live(village: Village) -> int:
     await village.start()
     pids = ", ".join(f"{p.name} {p.pid}" for p in (village.collector, *village.agents.values()))
-    _say(f"In another terminal:  export VILLAGE_URL={village.url}")
+    _say(f"In another terminal:  export {' '.join(f'{name}={value}' for name, value in village.environment.items())}")
     _say('  .venv/bin/village broadcast say "请注意 Attention" --to 330110101000')
     _say("  .venv/bin/village door unlock lin/gate        .venv/bin/village events --follow")
     _say(f"Kill one and watch (it comes back after {_AWAY_SECONDS:.0f} s):  kill -9 PID   of  {pids}")
@@ -92,7 +92,7 @@ async def _live(village: Village) -> int:
 
 async def _table(village: Village) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "village_cli.main", "--url", village.url, "health", "--watch"
+        sys.executable, "-m", "village_cli.main", "health", "--watch", env={**os.environ, **village.environment}
     )
     try:
         await process.wait()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import shutil
 import sqlite3
-import sys
 import time
 import wave
 from collections.abc import Awaitable, Callable
@@ -59,11 +58,13 @@ class Round:
             ("a listed card opens the door", self._good_card),
             ("an unknown card does not", self._bad_card),
             ("a command opens the door", self._unlock),
+            ("who lacks the right opens nothing", self._stranger),
             ("a command opens a lock that speaks MQTT", self._mqtt_lock),
             ("a command switches a relay", self._relay),
             ("the camera delivers a picture", self._snapshot),
             ("an agent killed with -9 is seen and comes back", self._kill_agent),
             ("the collector killed with -9 comes back and nothing is lost", self._kill_collector),
+            ("what people did is in the audit log, which is whole", self._audit),
         ]
         for name, step in steps:
             await self._step(name, step)
@@ -109,19 +110,19 @@ class Round:
         async with asyncio.timeout(90):
             for device, kind in DEVICES.items():
                 while True:
-                    code, text, _ = await self._village("device", "show", device, "--json")
+                    code, text, _ = await self.village.village("device", "show", device, "--json")
                     kinds = {reading["kind"] for reading in json.loads(text)["readings"]} if code == 0 else set()
                     if kind in kinds:
                         break
                     await asyncio.sleep(0.3)
-        code, text, errors = await self._village("history", "lin/box", "cpu_percent", "--since", "1h", "--json")
+        code, text, errors = await self.village.village("history", "lin/box", "cpu_percent", "--since", "1h", "--json")
         samples = json.loads(text)["samples"] if code == 0 else []
         if not samples:
             raise StepFailed(f"no history of lin/box: {errors}")
         return f"{len(DEVICES)} devices; {len(samples)} samples of lin/box cpu_percent"
 
     async def _broadcast(self) -> str:
-        code, text, errors = await self._village(
+        code, text, errors = await self.village.village(
             "broadcast", "say", ANNOUNCEMENT, "--to", TOWNSHIP, "--expires", "120s", "--json", seconds=150
         )
         if code != 0:
@@ -207,10 +208,10 @@ class Round:
         return f"seen after {seen:.1f} s, all ok {time.monotonic() - clock:.1f} s after its restart"
 
     async def _kill_collector(self) -> str:
-        _, text, _ = await self._village("events", "--limit", "1000", "--json")
+        _, text, _ = await self.village.village("events", "--limit", "1000", "--json")
         before = {event["id"] for event in json.loads(text)["events"]}
         await self.village.collector.kill()
-        code, _, _ = await self._village("health")
+        code, _, _ = await self.village.village("health")
         if code != 3:
             raise StepFailed(f"village health says {code} while there is no collector")
         # A card while nobody listens: the door decides alone, and its event must come later.
@@ -226,7 +227,7 @@ class Round:
         back = time.monotonic() - clock
         async with asyncio.timeout(30):
             while True:
-                _, text, _ = await self._village("events", "--limit", "1000", "--json")
+                _, text, _ = await self.village.village("events", "--limit", "1000", "--json")
                 events = json.loads(text)["events"]
                 new = [e for e in events if e["id"] not in before and e["kind"] == "door_access"]
                 if new:
@@ -238,8 +239,32 @@ class Round:
             raise StepFailed(f"one card, {len(new)} events")
         return f"door opened without it; all ok {back:.1f} s after its restart; {len(before)} events kept, 1 came later"
 
+    async def _stranger(self) -> str:
+        code, text, errors = await self.village.village("token", "make", "screen", "--role", "viewer", "--json")
+        if code != 0:
+            raise StepFailed(f"no token: {errors}")
+        reader = self.village.emulators["osdp_reader"]
+        reader.reports.clear()
+        code, _, errors = await self.village.village(
+            "--lang", "en", "door", "unlock", "lin/gate", token=json.loads(text)["secret"]
+        )
+        if code == 0 or any(report.get("event") == "output" and report.get("on") for report in reader.reports):
+            raise StepFailed("a viewer's token opened the door")
+        return errors.splitlines()[0]
+
+    async def _audit(self) -> str:
+        code, text, errors = await self.village.village("audit", "list", "--json")
+        entries = json.loads(text)["entries"] if code == 0 else []
+        done = {(entry["action"], entry["outcome"]) for entry in entries}
+        if missing := {("door.unlock", "allowed"), ("door.unlock", "refused"), ("camera.snapshot", "allowed")} - done:
+            raise StepFailed(f"the audit log lacks {missing} {errors}")
+        code, text, errors = await self.village.village("audit", "verify")
+        if code != 0:
+            raise StepFailed(errors or text)
+        return text.splitlines()[0]
+
     async def _command(self, *arguments: str) -> None:
-        code, text, errors = await self._village(*arguments)
+        code, text, errors = await self.village.village(*arguments)
         if code != 0:
             raise StepFailed(f"village {' '.join(arguments)}: exit code {code}: {errors or text}")
 
@@ -248,7 +273,7 @@ class Round:
         async with asyncio.timeout(60):
             while True:
                 try:
-                    code, _, _ = await self._village(
+                    code, _, _ = await self.village.village(
                         "command", switch, "switch", "on=false", "--expires", "5s", seconds=6
                     )
                 except TimeoutError:
@@ -259,7 +284,7 @@ class Round:
     async def _event(self, kind: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         async with asyncio.timeout(20):
             while True:
-                code, text, _ = await self._village("events", "--kind", kind, "--json")
+                code, text, _ = await self.village.village("events", "--kind", kind, "--json")
                 for event in json.loads(text)["events"] if code == 0 else []:
                     if wanted(event["data"]):
                         found: dict[str, Any] = event
@@ -267,7 +292,7 @@ class Round:
                 await asyncio.sleep(0.2)
 
     async def _device_with(self, kind: str) -> str:
-        code, text, errors = await self._village("devices", "--json")
+        code, text, errors = await self.village.village("devices", "--json")
         for device in json.loads(text)["devices"] if code == 0 else []:
             if device["kind"] == kind:
                 return f"{device['agent']}/{device['device']}"
@@ -280,7 +305,7 @@ class Round:
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    code, text, _ = await self._village("health", "--json")
+                    code, text, _ = await self.village.village("health", "--json")
                     if text:
                         rows = {
                             f"{row['agent']}/{row['device']}".rstrip("/"): row for row in json.loads(text)["devices"]
@@ -292,26 +317,6 @@ class Round:
             bad = {name: f"{row['status']}: {row['evidence']}" for name, row in rows.items() if row["status"] != "ok"}
             missing = sorted(DEVICES.keys() - rows.keys())
             raise StepFailed(f"after {seconds:.0f} s: {bad}, missing {missing}") from None
-
-    async def _village(self, *arguments: str, seconds: float = 60) -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "village_cli.main",
-            "--url",
-            self.village.url,
-            *arguments,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(seconds):
-                text, errors = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return process.returncode or 0, text.decode(), errors.decode().strip()
 
     def _copy_databases(self) -> None:
         for source in (self.village.folder / "collector").glob("*.db"):

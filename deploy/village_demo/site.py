@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+import ssl
+import sys
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -20,6 +25,8 @@ from village_demo.programs import Program
 TOWNSHIP = "330110101000"
 LIN, SHAN = "330110101205", "330110101206"
 GOOD_CARD, BAD_CARD = "00123456", "00abcdef"
+#: Who is logged in while the demo runs.
+PERSON = "demo"
 #: Emulated speech chips speak this many times faster than real ones, so that a round takes a minute.
 _SPEED = "4"
 
@@ -58,20 +65,26 @@ class Village:
         self.agents = {name: self._agent(name) for name in ("lin", "shan")}
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What a shell needs for `village` to be logged in here; the person's own logins stay out of it."""
+        return {"VILLAGE_URL": self.url, "XDG_CONFIG_HOME": self._path("config")}
+
+    @property
     def broadcast_file(self) -> Path:
         """What the sound loudspeaker played."""
         return self.folder / "shan" / "broadcast.wav"
 
     async def start(self) -> None:
         """Start all; raises `TimeoutError` when the collector does not answer in time."""
-        self.url = f"http://127.0.0.1:{self._api_port}"
-        await asyncio.to_thread(self._write_collector_config)
+        self.url = f"https://127.0.0.1:{self._api_port}"
+        await asyncio.to_thread(self._write_configs)
         await self.collector.start()
         for line in self.lines.values():
             await line.start()
         await self.answers(self.collector)
-        key = (self.folder / "collector" / "command_key.pub").read_text().strip()
-        self._write_agent_configs(key)
+        await self._log_in()
+        for name, area in (("lin", LIN), ("shan", SHAN)):
+            await self._enrol(name, area)
         async with asyncio.timeout(20):
             while not all(Path(self._far(name)).exists() for name in self.lines):
                 await asyncio.sleep(0.05)
@@ -80,17 +93,26 @@ class Village:
 
     async def answers(self, collector: Program) -> None:
         """Wait until the collector's API answers; raises `TimeoutError`, or `RuntimeError` with its log if it ended."""
-        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
+        authority = self.folder / "collector" / "ca.pem"
+        async with asyncio.timeout(30):
             while True:
-                try:
-                    if (await client.get(f"{self.url}/api/v1/agents")).is_success:
-                        return
-                except httpx.TransportError:
-                    pass
+                with contextlib.suppress(httpx.TransportError, OSError):
+                    trusted = ssl.create_default_context(cafile=authority)
+                    async with httpx.AsyncClient(trust_env=False, verify=trusted) as client:
+                        if (await client.get(f"{self.url}/api/v1/authority")).is_success:
+                            return
                 if not collector.running:
                     tail = (await asyncio.to_thread(collector.log.read_text))[-2000:]
                     raise RuntimeError(f"the collector ended:\n{tail}")
                 await asyncio.sleep(0.1)
+
+    async def village(self, *arguments: str, seconds: float = 60, token: str = "") -> tuple[int, str, str]:
+        """Run `village` as a person would, or as the holder of a token; return the exit code and what it printed.
+
+        Raises `TimeoutError`.
+        """
+        shown = {"VILLAGE_TOKEN": token} if token else {}
+        return await self._run("village_cli.main", *arguments, seconds=seconds, shown=shown)
 
     async def stop(self) -> None:
         """Stop all: agents first, so that they hand over what they have."""
@@ -109,6 +131,53 @@ class Village:
             yield
         finally:
             await asyncio.to_thread(broker.stop)
+
+    async def _log_in(self) -> None:
+        password = self.folder / "password"
+        password.touch(mode=0o600)
+        password.write_text(secrets.token_urlsafe(12))
+        await self._must("village_collector.cli", "administrator", PERSON, "--config", self._path("collector.toml"),
+                         "--password-file", str(password))  # fmt: skip
+        authority = self._path("collector/ca.pem")
+        await self._must("village_cli.main", "login", PERSON, "--ca", authority, "--password-file", str(password))
+
+    async def _enrol(self, agent: str, area: str) -> None:
+        answer = json.loads(await self._must("village_cli.main", "agent", "add", agent, "--area", area, "--json"))
+        config = self._path(f"{agent}.toml")
+        await self._must("village_agent.cli", "enroll", self.url, "-", "--config", config, feed=answer["token"])
+
+    async def _must(self, module: str, *arguments: str, feed: str = "") -> str:
+        code, text, errors = await self._run(module, *arguments, feed=feed)
+        if code != 0:
+            raise RuntimeError(f"{module} {' '.join(arguments)}: exit code {code}: {errors or text}")
+        return text
+
+    async def _run(
+        self,
+        module: str,
+        *arguments: str,
+        seconds: float = 60,
+        feed: str = "",
+        shown: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **self.environment, **shown},
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                text, errors = await process.communicate(f"{feed}\n".encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return process.returncode or 0, text.decode(), errors.decode().strip()
 
     def _path(self, name: str) -> str:
         return str(self.folder / name)
@@ -131,23 +200,19 @@ class Village:
     def _agent(self, name: str) -> Program:
         return self._program(f"agent-{name}", "village_agent.cli", "run", "--config", self._path(f"{name}.toml"))
 
-    def _write_collector_config(self) -> None:
+    def _write_configs(self) -> None:
         write_toml(
             self.folder / "collector.toml",
             ("collector", {"data_dir": self._path("collector")}),
             ("broker", {"url": "embedded", "port": self._broker_port}),
-            ("api", {"port": self._api_port, "tls": False}),
+            ("api", {"port": self._api_port}),
         )
-
-    def _write_agent_configs(self, command_key: str) -> None:
         scbk = self.folder / "lin" / "scbk"
         scbk.touch(mode=0o600)
         scbk.write_text(self._scbk)
-        collector = ("collector", {"broker": f"mqtt://127.0.0.1:{self._broker_port}", "command_key": command_key})
         write_toml(
             self.folder / "lin.toml",
-            ("agent", {"id": "lin", "area": LIN, "state_dir": self._path("lin")}),
-            collector,
+            ("agent", {"state_dir": self._path("lin")}),
             ("[devices]", {"id": "box", "driver": "host", "interval_seconds": 5}),
             (
                 "[devices]",
@@ -170,8 +235,7 @@ class Village:
         )
         write_toml(
             self.folder / "shan.toml",
-            ("agent", {"id": "shan", "area": SHAN, "state_dir": self._path("shan")}),
-            collector,
+            ("agent", {"state_dir": self._path("shan")}),
             ("[devices]", {"id": "box", "driver": "host", "interval_seconds": 5}),
             ("[devices]", {"id": "hill-speaker", "driver": "xfs5152", "port": self._near("xfs5152")}),
             ("[devices]", {"id": "hall-speaker", "driver": "sound", "output": f"file:{self.broadcast_file}"}),

@@ -61,7 +61,7 @@ async def test_they_do_what_they_say(village: Village, tmp_path: Path) -> None:
             Path(sys.executable).parent / program,
             *arguments,
             cwd=tmp_path,
-            env={**os.environ, "VILLAGE_URL": village.url},
+            env={**os.environ, **village.environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
