@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from village_collector.app import control_store, read_influx_token, telemetry_store
 from village_collector.check_files import api_certificate, exposed_secrets
 from village_collector.config import EMBEDDED, Settings, broker_address
+from village_collector.data_dir import DataDirProblem
 from village_collector.ports import StoreUnavailable
+from village_collector.trust.authority import KEY_FILE as CA_KEY
+from village_collector.trust.authority import load_authority
+from village_collector.trust.command_keys import KEY_FILE as COMMAND_KEY
+from village_collector.trust.command_keys import load_ring
 from village_wire.session import SessionError, SessionSettings, connect
 from village_wire.settings import InvalidSettings
 
@@ -28,6 +34,7 @@ async def check(settings: Settings) -> list[Row]:
     """Look at all parts. Nothing is written to the data folder."""
     parts: dict[str, Callable[[Settings], Awaitable[str]]] = {
         "data_dir": _data_dir,
+        "keys": _keys,
         "broker": _broker,
         "telemetry": _telemetry,
         "control": _control,
@@ -36,7 +43,7 @@ async def check(settings: Settings) -> list[Row]:
     for part, look in parts.items():
         try:
             rows.append(Row(part, "ok", await look(settings)))
-        except (SessionError, StoreUnavailable, InvalidSettings, PermissionError) as error:
+        except (SessionError, StoreUnavailable, InvalidSettings, DataDirProblem, PermissionError) as error:
             rows.append(Row(part, "down", str(error)))
         else:
             if part == "telemetry" and settings.telemetry.store == "influx":
@@ -58,6 +65,22 @@ async def _data_dir(settings: Settings) -> str:
     if not await asyncio.to_thread(_writable, folder):
         raise PermissionError(f"{folder}: give this user the right to write there")
     return str(folder)
+
+
+async def _keys(settings: Settings) -> str:
+    return await asyncio.to_thread(_key_files, settings)
+
+
+def _key_files(settings: Settings) -> str:
+    folder, own = settings.collector.keys_folder, settings.collector.keys_dir is None
+    if own and not (folder / CA_KEY).exists():
+        return f"made in {folder} at the first start"
+    authority = load_authority(folder, make=False)
+    if own and not (folder / COMMAND_KEY).exists():
+        return f"the authority's are in {folder}; the others are made at the next start"
+    ring = load_ring(folder, authority, datetime.now(UTC))
+    end = authority.certificate.not_valid_after_utc
+    return f"{folder}: command keys number {ring.document.number}, authority until {end:%Y-%m-%d}"
 
 
 async def _broker(settings: Settings) -> str:

@@ -68,6 +68,20 @@ def test_an_overlap_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     assert shown(tmp_path)["number"] == 1
 
 
+def test_check_tells_of_keys_that_do_not_belong_together(tmp_path: Path) -> None:
+    def row() -> str:
+        output = CliRunner().invoke(app, ["check", "--data-dir", str(tmp_path)]).output
+        return next(line for line in output.splitlines() if " keys " in line)
+
+    assert "made in" in row()
+    run("rotate", "--data-dir", str(tmp_path))
+    assert row().startswith("ok")
+    assert "command keys number 2" in row()
+    (tmp_path / "command_key.next").unlink()
+    assert row().startswith("down")
+    assert "copy all three" in row()
+
+
 def test_several_collectors_are_told_to_copy(tmp_path: Path) -> None:
     config = tmp_path / "collector.toml"
     config.write_text('[collector]\nkeys_dir = "keys"\n')
