@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
+from village_collector.allowance import INVENTORIES, MAX_AGENTS, STATUSES, Allowance
 from village_collector.ports import ControlSink, StoreUnavailable
 from village_collector.retry import StoreRetry
 from village_wire.presence import AgentStatus, InvalidMessage, Inventory, decode_message
@@ -17,8 +18,6 @@ from village_wire.session import Received
 _log = logging.getLogger(__name__)
 
 SEEN_SECONDS = 5.0
-#: More agents than any collector serves; topics can name any.
-MAX_AGENTS = 100_000
 
 
 class Agents:
@@ -31,10 +30,12 @@ class Agents:
         self._seen: dict[str, datetime] = {}
         self._known: dict[str, int] = {}
         self._heard: dict[str, float] = {}
+        self._statuses = Allowance("status messages", STATUSES)
+        self._inventories = Allowance("inventories", INVENTORIES)
 
     def note(self, agent: str) -> None:
         """The agent was heard of now."""
-        if len(self._seen) < MAX_AGENTS:
+        if agent in self._heard or len(self._heard) < MAX_AGENTS:
             self._seen[agent] = self._now()
             self._heard[agent] = time.monotonic()
 
@@ -46,9 +47,13 @@ class Agents:
         """Store a status or inventory; return why it was refused, or an empty text. `agent` is that of the topic."""
         # An empty payload takes a retained message away; after a reconnect most retained ones repeat what is known.
         content = hash(message.payload)
-        if message.payload and agent and len(self._heard) < MAX_AGENTS:
+        room = agent in self._heard or len(self._heard) < MAX_AGENTS
+        if message.payload and agent and room:
             self._heard[agent] = time.monotonic()
-        if not message.payload or self._known.get(message.topic) == content:
+        if not message.payload or not room or self._known.get(message.topic) == content:
+            return ""
+        allowed = self._statuses if message.topic.endswith("/status") else self._inventories
+        if agent and not allowed.take(agent, 1):
             return ""
         try:
             work = self._read(agent, message)

@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 
 from village_collector.acks import Acks
 from village_collector.agents import Agents
+from village_collector.allowance import EVENTS, READINGS, Allowance
 from village_collector.mailbox import Mailbox
 from village_collector.ports import BadLine, ControlSink, DeadLetter, Problem, ReceivedEvents, TelemetryStore
 from village_collector.retry import StoreRetry
@@ -83,6 +84,8 @@ class Ingest:
         self._acks = Acks(send)
         self._retry = StoreRetry(now)
         self._agents = Agents(control, self._retry, now)
+        self._readings_allowed = Allowance("readings", READINGS)
+        self._events_allowed = Allowance("events", EVENTS)
         self._readings = Mailbox("telemetry", MAX_TELEMETRY_BYTES)
         self._events = Mailbox("events", MAX_EVENT_BYTES)
         self._presence = Mailbox("status and inventory", MAX_PRESENCE_BYTES)
@@ -165,6 +168,8 @@ class Ingest:
             except InvalidBatch as error:
                 self._refuse(block, message, place, str(error))
                 continue
+            if not self._readings_allowed.take(place[0], len(part)):
+                continue
             lines.append(part)
             size += len(part) + 1
             self._accept(block, message, place)
@@ -191,6 +196,8 @@ class Ingest:
                     raise events
             except InvalidBatch as error:
                 self._refuse(block, message, place, str(error))
+                continue
+            if not self._events_allowed.take(place[0], len(message.payload)):
                 continue
             batches.append(ReceivedEvents(place[0], received, events))
             self._accept(block, message, place)

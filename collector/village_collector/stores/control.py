@@ -22,12 +22,14 @@ from village_collector.stores.people_records import PeopleRecords
 from village_collector.stores.tables import agents, dead_letters, devices, events, states
 from village_collector.stores.token_records import TokenRecords
 from village_wire.events import Event
-from village_wire.presence import AgentStatus, Inventory
+from village_wire.presence import MAX_DEVICES, AgentStatus, Inventory
 
 #: Enough to see what is wrong with a site for days; at most 40 MB on disk.
 MAX_DEAD_LETTERS = 10_000
 #: What is kept of a refused message, as `DeadLetter` promises.
 MAX_DEAD_CONTENT = 4096
+#: Devices of one agent that were removed and are still shown; an inventory has at most as many.
+MAX_REMOVED = MAX_DEVICES
 #: For so long after their receipt the states of a session are kept although the agent has another one.
 _STATES_KEPT = timedelta(hours=1)
 #: Deleting so many takes some milliseconds; ingest waits as long.
@@ -206,6 +208,16 @@ def _store_inventory(connection: Connection, inventory: Inventory, received: dat
         connection.execute(
             update(devices).where(devices.c.agent == agent, devices.c.device.in_(part)).values(removed=received)
         )
+    if len(known) > MAX_REMOVED:
+        _forget_removed(connection, agent)
+
+
+def _forget_removed(connection: Connection, agent: str) -> None:
+    mine = (devices.c.agent == agent) & devices.c.removed.is_not(None)
+    order = (devices.c.removed.desc(), devices.c.device)
+    late = connection.scalars(select(devices.c.device).where(mine).order_by(*order).offset(MAX_REMOVED)).all()
+    for part in chunks(late):
+        connection.execute(delete(devices).where(mine, devices.c.device.in_(part)))
 
 
 def _store_dead_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:

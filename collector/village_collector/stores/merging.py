@@ -12,14 +12,16 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, tuple_, update
 
 from village_collector.stores.database import CHUNK
-from village_collector.stores.tables import command_results, commands, states
+from village_collector.stores.tables import command_results, commands, events, states
 from village_wire.events import CommandResult, Event, StateChanged
 
 _T = TypeVar("_T")
 _StateKey = tuple[str, str, str]
+#: States of one agent: 500 devices in the present session and in three before it.
+MAX_STATES = 2000
 
 
 def chunks(items: Iterable[_T], size: int = CHUNK) -> Iterator[list[_T]]:
@@ -46,6 +48,8 @@ def merge_states(connection: Connection, news: Sequence[tuple[str, Event]]) -> N
     added = [row for key, row in newest.items() if key not in known]
     if added:
         connection.execute(insert(states), added)
+        for agent in {row["agent"] for row in added}:
+            _limit_states(connection, agent)
     changed = [row for key, row in newest.items() if key in known and _order(row) > _order(known[key])]
     if changed:
         connection.execute(_STATE_UPDATE, [{f"new_{name}": value for name, value in row.items()} for row in changed])
@@ -66,6 +70,17 @@ _STATE_UPDATE = (
     )
     .values({name: bindparam(f"new_{name}") for name in _STATE_VALUES})
 )
+
+
+def _limit_states(connection: Connection, agent: str) -> None:
+    mine = states.c.agent == agent
+    # By the collector's own order of receipt, which a box can't choose: the event that each state came with.
+    if (connection.scalar(select(func.count()).select_from(states).where(mine)) or 0) <= MAX_STATES:
+        return
+    order = select(states.c.event, events.c.number).outerjoin(events, events.c.id == states.c.event).where(mine)
+    rows = sorted(connection.execute(order), key=lambda row: row.number or 0, reverse=True)
+    for part in chunks([row.event for row in rows[MAX_STATES:]]):
+        connection.execute(delete(states).where(mine, states.c.event.in_(part)))
 
 
 def _order(row: Mapping[str, Any]) -> tuple[datetime, str]:
