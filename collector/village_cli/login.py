@@ -16,7 +16,7 @@ from village_cli.failures import USAGE, Failure, answering
 from village_cli.grants import grants_text
 from village_cli.options import JsonOption, NewPasswordFileOption, PasswordFileOption, connect, examples, settings_of
 from village_cli.safety import escape_json
-from village_cli.tables import emit, note, say
+from village_cli.tables import emit, emit_done, note, say
 from village_cli.text import Bilingual, Language, word
 from village_cli.times import local_text
 
@@ -48,7 +48,8 @@ def login(
         ),
     ] = None,
     ca: Annotated[
-        Path | None, typer.Option("--ca", metavar="FILE", help="Its certificate (PEM). 采集端 CA 证书 (PEM)。")
+        Path | None,
+        typer.Option("--ca", metavar="FILE", help="Its certificate (PEM), else VILLAGE_CA. 采集端 CA 证书 (PEM)。"),
     ] = None,
     password_file: PasswordFileOption = None,
     new_password_file: NewPasswordFileOption = None,
@@ -77,6 +78,8 @@ def login(
             Bilingual("Give one of them.", "请只给其一。"),
             exit_code=USAGE,
         )
+    if ca is None and fingerprint is None and os.environ.get("VILLAGE_CA"):
+        ca = Path(os.environ["VILLAGE_CA"])
     credentials = Credentials(default_folder(os.environ))
     kept = credentials.of(address)
     authority = settle(address, kept, language, file=ca, wanted=fingerprint)
@@ -113,6 +116,7 @@ def logout(
     forget: Annotated[
         bool, typer.Option("--forget", help="Forget the collector's authority, too. 同时忘记采集端的 CA。")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """End the session, here and at the collector.
 
@@ -127,7 +131,7 @@ def logout(
     credentials = Credentials(default_folder(os.environ))
     kept = credentials.of(address)
     if kept is None or not (kept.token or forget):
-        say(word("not_logged_in", settings.language).format(url=address))
+        _ended("not_logged_in", address, settings.language, as_json=as_json)
         return
     try:
         if kept.token:
@@ -144,7 +148,14 @@ def logout(
             credentials.forget(address)
         else:
             credentials.end_session(address)
-    say(word("logged_out", settings.language).format(url=address))
+    _ended("logged_out", address, settings.language, as_json=as_json)
+
+
+def _ended(key: str, url: str, language: Language, *, as_json: bool) -> None:
+    if as_json:
+        emit_done(url=url)
+    else:
+        say(word(key, language).format(url=url))
 
 
 @answering

@@ -8,8 +8,8 @@ import typer
 
 from village_cli.asking import NobodyToAsk, ask_secret, read_secret, somebody_there
 from village_cli.failures import USAGE, Failure, answering
-from village_cli.options import NewPasswordFileOption, PasswordFileOption, connect, examples, settings_of
-from village_cli.tables import say
+from village_cli.options import JsonOption, NewPasswordFileOption, PasswordFileOption, connect, examples, settings_of
+from village_cli.tables import emit_done, say
 from village_cli.text import Bilingual, Language, word
 
 EXAMPLES = examples("village passwd", "village passwd --password-file old.txt --new-password-file new.txt")
@@ -17,7 +17,10 @@ EXAMPLES = examples("village passwd", "village passwd --password-file old.txt --
 
 @answering
 def passwd(
-    ctx: typer.Context, password_file: PasswordFileOption = None, new_password_file: NewPasswordFileOption = None
+    ctx: typer.Context,
+    password_file: PasswordFileOption = None,
+    new_password_file: NewPasswordFileOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Change your password; all other sessions of yours end.
 
@@ -32,6 +35,9 @@ def passwd(
             "new_password": new_password(new_password_file, language),
         }
         client.do("PUT", "/me/password", request)
+    if as_json:
+        emit_done(url=client.url)
+        return
     say(word("password_changed", language))
 
 

@@ -5,12 +5,13 @@ On a terminal: coloured tables that wrap. Elsewhere: one row per line, two space
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from village_cli.safety import safe
+from village_cli.safety import escape_json, safe
 from village_cli.text import Language, word
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ def say(line: str = "") -> None:
 def emit(document: str) -> None:
     """Print a JSON document that is already harmless."""
     print(document.rstrip("\n"), flush=True)  # noqa: T201  # The output of the program.
+
+
+def emit_done(**facts: str) -> None:
+    """Print a `village.done/1` for what the collector answers without a document."""
+    emit(escape_json(json.dumps({"schema": "village.done/1", **facts}, ensure_ascii=False)))
 
 
 def note(line: str) -> None:

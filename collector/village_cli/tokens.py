@@ -11,7 +11,7 @@ from village_cli.documents import part, rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.grants import EVERYWHERE, Role, grant, grants_text
 from village_cli.options import JsonOption, YesOption, connect, examples, settings_of
-from village_cli.tables import Cell, Table, emit, note, say, show
+from village_cli.tables import Cell, Table, emit, emit_done, note, say, show
 from village_cli.text import Bilingual, word
 from village_cli.times import local_text, parse_span
 
@@ -109,6 +109,7 @@ def token_revoke(
     ctx: typer.Context,
     identity: Annotated[str, typer.Argument(metavar="ID", help="As `token list` shows it. 令牌编号。")],
     yes: YesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """End a token or a session at once.
 
@@ -120,6 +121,9 @@ def token_revoke(
     confirm(word("revoke_token_question", language).format(id=identity), language, yes=yes)
     with connect(ctx) as client:
         client.do("DELETE", f"/tokens/{quote(identity, safe='')}")
+    if as_json:
+        emit_done(token=identity)
+        return
     say(word("token_revoked", language).format(id=identity))
 
 

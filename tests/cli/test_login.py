@@ -154,6 +154,9 @@ def test_the_authority_from_a_file(secure: Collector, desk: Desk, authority: Aut
     ca.write_text(authority.certificate_pem)
     assert desk.login(secure.url, "--ca", str(ca)).returncode == 0
     assert secure.asked() == ["POST /login"]
+    desk.run("logout", "--forget")
+    words = ("login", "li", "--url", secure.url, "--password-file", str(desk.password))
+    assert desk.run(*words, VILLAGE_CA=str(ca)).returncode == 0
     ca.write_text("nonsense")
     run = desk.login(secure.url, "--ca", str(ca))
     assert run.returncode == 2
@@ -411,7 +414,8 @@ def test_logout_ends_the_session_and_knows_the_authority_still(
     assert TOKEN not in desk.file.read_text()
     assert desk.kept()["collectors"][secure.url]["authority"] == authority.certificate_pem
     assert desk.run("logout").stdout == f"Nobody is logged in at {secure.url}.\n"
-    assert desk.run("logout", "--forget").returncode == 0
+    run = desk.run("logout", "--forget", "--json")
+    assert json.loads(run.stdout) == {"schema": "village.done/1", "url": secure.url}
     assert desk.kept() == {"last": None, "collectors": {}}
 
 
@@ -459,6 +463,8 @@ def test_a_password_is_changed(collector: Collector, desk: Desk, tmp_path: Path)
     new.write_text("quite another one")
     run = desk.run("passwd", "--password-file", str(desk.password), "--new-password-file", str(new))
     assert (run.returncode, run.stdout) == (0, "The password is changed.\n")
+    run = desk.run("passwd", "--password-file", str(desk.password), "--new-password-file", str(new), "--json")
+    assert json.loads(run.stdout)["schema"] == "village.done/1"
     assert collector.requests[-1].document == {"password": PASSWORD, "new_password": "quite another one"}
 
 

@@ -122,6 +122,14 @@ def test_what_takes_away_is_asked_for_on_a_terminal(
     assert collector.asked() == 3 * [f"{method} {path}"]
 
 
+def test_a_revoked_token_as_a_document(collector: Collector, village: Village) -> None:
+    collector.gives("DELETE", f"/tokens/{ROW}", Reply(b"", 204))
+    assert json.loads(village("token", "revoke", str(ROW), "--json").stdout) == {
+        "schema": "village.done/1",
+        "token": ROW,
+    }
+
+
 def test_enabling_asks_nothing(collector: Collector) -> None:
     collector.answers("POST", "/persons/li/enable", ONE_PERSON)
     with on_terminal(collector.url, "person", "enable", "li") as terminal:

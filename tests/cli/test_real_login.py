@@ -18,6 +18,8 @@ from tests.cli.desk import PASSWORD, Desk
 from tests.cli.real import RealCollector, make_administrator, running
 from village_wire.enrolment import read_token
 
+#: Each starts programs by the dozen, on machines that have other work.
+pytestmark = pytest.mark.timeout(120)
 VILLAGE = "441900003001"
 
 
