@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from village_wire.areas import Area
+from village_wire.broadcasts import Audio, Class
 from village_wire.clocks import Instant
 from village_wire.events import first_problem
 from village_wire.ids import AgentId, DeviceId
@@ -56,6 +57,42 @@ class Stop(_Model):
     kind: Literal["stop"] = "stop"
 
 
+class Broadcast(_Model):
+    """Let the target's loudspeakers be heard; the command's id is the broadcast's.
+
+    The sound is a text or a file. It may begin at `start` (None: at once) and counts until `end`, which is the command's expiry. It is
+    heard `times` times with `pause` seconds between two. `volume` is in percent; None leaves it to the loudspeaker's own for the class.
+    """
+
+    kind: Literal["broadcast"] = "broadcast"
+    rank: Class
+    title: Annotated[str, Field(max_length=80)] = ""
+    text: Annotated[str, Field(min_length=1, max_length=MAX_SPOKEN)] | None = None
+    audio: Audio | None = None
+    start: Instant | None = None
+    end: Instant
+    times: Annotated[int, Field(ge=1, le=100)] = 1
+    pause: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    volume: Annotated[float, Field(ge=0, le=100)] | None = None
+    chime: bool = True
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.text is None) == (self.audio is None):
+            raise ValueError("a broadcast is either a text or a sound file")
+        if self.start is not None and self.start >= self.end:
+            raise ValueError("a broadcast ends after it begins")
+        return self
+
+
+class Withdraw(_Model):
+    """Take a broadcast away from the target's loudspeakers, whether it waits or sounds."""
+
+    kind: Literal["withdraw"] = "withdraw"
+    broadcast: UUID
+    reason: Annotated[str, Field(max_length=200)] = ""
+
+
 class Unlock(_Model):
     """Release a lock for some seconds."""
 
@@ -87,12 +124,16 @@ class Indicate(_Model):
     seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
 
 
-Arguments = Annotated[Say | Stop | Unlock | SwitchTo | Snapshot | Indicate, Field(discriminator="kind")]
+Arguments = Annotated[
+    Say | Broadcast | Withdraw | Stop | Unlock | SwitchTo | Snapshot | Indicate, Field(discriminator="kind")
+]
 
 
 #: Kind of command -> the ability that a device needs for it, as it stands in the inventory.
 ABILITIES: Mapping[str, str] = {
     "say": "loudspeaker",
+    "broadcast": "loudspeaker",
+    "withdraw": "loudspeaker",
     "stop": "loudspeaker",
     "unlock": "door",
     "switch": "switch",

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from village_wire.broadcasts import Stage
 from village_wire.clocks import Instant
 from village_wire.ids import DeviceId, HexId
 from village_wire.points import MAX_MESSAGE_BYTES, InvalidBatch
@@ -71,13 +72,20 @@ class ButtonPressed(_Data):
 
 
 class Receipt(_Data):
-    """Where a broadcast is on one loudspeaker."""
+    """Where a broadcast is on one loudspeaker. The time of `started` is that of the first sample.
+
+    `play` counts the times from 1. `position` is how many seconds of this play were heard, for what was interrupted. `overrode` tells
+    that it began although quiet hours were on.
+    """
 
     kind: Literal["receipt"] = "receipt"
     broadcast: UUID
-    stage: Literal["queued", "started", "finished", "failed", "skipped"]
+    stage: Stage
     reason: Text = ""
     evidence: Text = ""
+    play: Annotated[int, Field(ge=1, le=100)] | None = None
+    position: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    overrode: bool | None = None
 
 
 class CommandResult(_Data):

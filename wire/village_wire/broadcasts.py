@@ -1,0 +1,32 @@
+"""What a broadcast is made of: its class, its sound, and where it stands on one loudspeaker."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Class = Literal["emergency", "alert", "notice", "routine", "background"]
+#: From the highest to the lowest.
+CLASSES: tuple[Class, ...] = get_args(Class)
+
+Stage = Literal[
+    "queued", "fetched", "started", "paused", "resumed", "finished", "preempted", "failed", "skipped", "cancelled"
+]
+#: After one of these nothing more happens on that loudspeaker.
+FINAL: frozenset[Stage] = frozenset({"finished", "preempted", "failed", "skipped", "cancelled"})
+
+#: An hour of speech at 24 kbit/s takes 11 MB.
+MAX_AUDIO_BYTES = 50_000_000
+MAX_AUDIO_SECONDS = 4 * 3600.0
+
+
+class Audio(BaseModel):
+    """A sound file by its content: Ogg Opus, mono, 48 kHz. `token` is what the collector asks for when an agent fetches it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=1, le=MAX_AUDIO_BYTES)]
+    seconds: Annotated[float, Field(gt=0, le=MAX_AUDIO_SECONDS)]
+    token: Annotated[str, Field(max_length=100, repr=False)]
