@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from village_cli.documents import label, part, plain, rows, text
+from village_cli.documents import label, number, part, plain, rows, text
 from village_cli.failures import UNREACHABLE, USAGE, Failure, answering
 from village_cli.options import AgentOption, AreaOption, JsonOption, connect, examples, settings_of
 from village_cli.tables import STYLES, Cell, Table, console, emit, named, note, on_terminal, render, say, show
@@ -105,9 +106,9 @@ def health(
             Bilingual("Leave --json and --nagios out.", "请去掉 --json 和 --nagios。"),
             exit_code=UNREACHABLE,
         )
-    if watch:
-        raise typer.Exit(_watch(ctx, query, every))
     try:
+        if watch:
+            raise typer.Exit(_watch(ctx, query, every))
         with connect(ctx) as client:
             answer = client.get("/health", SCHEMA, **query)
     except Failure as failure:
@@ -187,12 +188,10 @@ def buffer(row: Mapping[str, Any], language: Language) -> str:
     """Return an agent's buffer: `buffer for 312 h, 1204 waiting since 2026-11-24 08:30:00 +08:00`; empty where none is known."""
     known = part(row, "buffer")
     words = []
-    if known.get("hours") is not None:
-        hours = known["hours"]
-        days = isinstance(hours, (int, float)) and hours >= DAYS_FROM_HOURS
-        amount = (
-            plain(round(hours / 24) if days else round(hours, 1)) if isinstance(hours, (int, float)) else plain(hours)
-        )
+    hours = number(known.get("hours"))
+    if hours is not None:
+        days = hours >= DAYS_FROM_HOURS
+        amount = plain(round(hours / 24) if days else round(hours, 1))
         words.append(word("buffer_days" if days else "buffer_hours", language).format(number=amount))
     if known.get("waiting"):
         begun = read_time(known.get("waiting_since"))
@@ -295,4 +294,7 @@ def _refresh(client: Client, document: dict[str, Any], query: Query) -> tuple[di
     try:
         return client.get("/health", SCHEMA, **query).document, None
     except Failure as failure:
+        # A session that ended does not come back by itself.
+        if failure.status == HTTPStatus.UNAUTHORIZED:
+            raise
         return document, failure

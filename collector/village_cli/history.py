@@ -6,15 +6,16 @@ import csv
 import math
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from village_cli.devices import readings_table
-from village_cli.documents import plain, rows, text
+from village_cli.documents import number, plain, rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AnyDeviceArgument, JsonOption, connect, examples, settings_of
+from village_cli.safety import safe
 from village_cli.tables import emit, say, show
 from village_cli.target import Target, parse_any_device
 from village_cli.text import Bilingual, Language, word
@@ -97,8 +98,9 @@ def read_samples(document: Mapping[str, Any]) -> list[tuple[datetime, float | bo
     for pair in found if isinstance(found, list) else []:
         if not isinstance(pair, list) or len(pair) != 2:
             continue
-        moment, value = read_time(pair[0]), pair[1]
-        if moment is not None and isinstance(value, (bool, int, float)) and math.isfinite(value):
+        moment, value = read_time(pair[0]), pair[1] if isinstance(pair[1], bool) else number(pair[1])
+        # The years at the edges have moments without a local time.
+        if moment is not None and value is not None and MINYEAR < moment.year < MAXYEAR:
             read.append((moment, value))
     return read
 
@@ -124,7 +126,7 @@ def _first_field(
 
 def _print_csv(document: Mapping[str, Any]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["time", text(document, "field")])
+    writer.writerow(["time", safe(text(document, "field"))])
     for moment, value in read_samples(document):
         writer.writerow([rfc3339(moment), ("false", "true")[value] if isinstance(value, bool) else repr(value)])
 
@@ -133,7 +135,6 @@ def _print_plot(
     document: Mapping[str, Any], target: Target, start: datetime, end: datetime, language: Language
 ) -> None:
     from village_cli.plot import draw, terminal_size
-    from village_cli.safety import safe
 
     name = safe(f"{text(document, 'kind')}.{text(document, 'field')}")
     samples = read_samples(document)

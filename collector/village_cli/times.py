@@ -56,14 +56,14 @@ def rfc3339(moment: datetime) -> str:
 
 
 def read_time(text: object) -> datetime | None:
-    """Return a moment from the HTTP API, or None where the document has none or none that can be read."""
+    """Return a moment in UTC from the HTTP API, or None where the document has none or none that can be read."""
     if not isinstance(text, str):
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def local(moment: datetime | None) -> str:

@@ -26,7 +26,7 @@ class Decoder:
     seeds: Sequence[bytes]
     form: Form = "bytes"
     max_bytes: int = 8 * 1024
-    seconds: float = 1.0
+    seconds: float = 2.0
     memory: int = 16 * 1024 * 1024
     slow: bool = False
 

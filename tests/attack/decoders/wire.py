@@ -230,7 +230,6 @@ DECODERS = (
         _packets,
         (BadPacket,),
         (b"\xff" + b"".join(_PACKETS), b"\x00" + _PACKETS[0] * 3, b"\x01" + b"\xd0\x00" * 50),
-        max_bytes=256 * 1024,
-        seconds=0.5,
+        max_bytes=32 * 1024,
     ),
 )
