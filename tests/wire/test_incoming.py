@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 import tracemalloc
 
 import pytest
@@ -188,3 +189,22 @@ def test_the_socket_gives_paho_everything_but_messages() -> None:
         assert reader.recv(10) == PUBACK
         far.shutdown(socket.SHUT_WR)
         assert reader.recv(1) == b""
+
+
+def test_a_flood_of_small_packets_costs_as_much_as_its_length() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        pings = 0
+        with contextlib.suppress(BlockingIOError):
+            while pings < 60_000:
+                pings += theirs.send(PING_ANSWER * 1000) // 2
+        ours.setblocking(False)
+        packets = PacketSocket(ours, lambda _message: None, lambda _number: None)
+        began, got = time.process_time(), 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                got += len(packets.recv(1))
+        assert got == 2 * pings
+        # Copying the rest for each of them took seconds for 60,000.
+        assert time.process_time() - began < 0.5
