@@ -47,8 +47,9 @@ _log = logging.getLogger(__name__)
 
 #: What is under way when the agent is stopped may go on for so long.
 GRACE_SECONDS = 5.0
-#: The broker keeps commands for an agent that is away for so long; each has an expiry of its own besides.
-SESSION_EXPIRY_SECONDS = 3600
+#: Never: the broker keeps commands for an agent that is away, and each has an expiry of its own. With any other value mosquitto 2.0.11
+#: reads freed memory, and ends, some time after it was told to read its rules anew while the agent was away.
+SESSION_EXPIRY_SECONDS = 0xFFFF_FFFF
 #: Saying goodbye must not delay the stop on a dead link.
 _GOODBYE_SECONDS = 2.0
 #: Part of the configured space that undated readings and events may fill; as much again is left for their database's log.

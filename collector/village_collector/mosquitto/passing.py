@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +24,11 @@ from village_wire.session import connect
 _ANSWER_SECONDS = 5.0
 
 
-@contextmanager
-def identified(address: BrokerAddress, issued: Issued) -> Iterator[BrokerAddress]:
+@asynccontextmanager
+async def identified(address: BrokerAddress, issued: Issued) -> AsyncIterator[BrokerAddress]:
     """Return an address that logs in with a certificate whose key is on no disk."""
-    file = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    file = await asyncio.to_thread(_in_memory, issued)
     try:
-        os.write(file, f"{issued.pem}{issued.key_pem or ''}".encode())
         path = Path(f"/proc/self/fd/{file}")
         yield replace(address, username=None, password=None, certificate_file=path, key_file=path)
     finally:
@@ -42,7 +41,10 @@ async def has_read(address: BrokerAddress, authority: Authority, marker: int) ->
     Raises:
         OSError, SessionError: it can't be reached or answers something else.
     """
-    context = await asyncio.to_thread(_context, address, authority.issue_passing(PROBE_NAME, _now(), marker))
+    async with identified(address, authority.issue_passing(PROBE_NAME, _now(), marker)) as own:
+        context = await asyncio.to_thread(tls_context, own)
+    # There a server judges the certificate before the handshake ends; in 1.3 after it, and the answer may get lost.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             _, writer = await asyncio.open_connection(
@@ -60,18 +62,19 @@ async def has_read(address: BrokerAddress, authority: Authority, marker: int) ->
 
 async def end_connection(address: BrokerAddress, authority: Authority, agent: str) -> None:
     """End an agent's connection, if it has one, and forget what waits for it; raises `SessionError`."""
-    issued = authority.issue_passing(agent, _now())
-    with identified(address, issued) as own:
-        async with connect(SessionSettings(own, agent)):
-            pass
+    async with identified(address, authority.issue_passing(agent, _now())) as own, connect(SessionSettings(own, agent)):
+        pass
 
 
-def _context(address: BrokerAddress, issued: Issued) -> ssl.SSLContext:
-    with identified(address, issued) as own:
-        context = tls_context(own)
-    # There a server judges the certificate before the handshake ends; in 1.3 after it, and the answer may get lost.
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def _in_memory(issued: Issued) -> int:
+    file = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        os.fchmod(file, 0o600)
+        os.write(file, f"{issued.pem}{issued.key_pem or ''}".encode())
+    except OSError:
+        os.close(file)
+        raise
+    return file
 
 
 def _now() -> datetime:
