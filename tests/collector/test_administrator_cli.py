@@ -112,8 +112,9 @@ def test_a_password_is_not_shown_while_it_is_typed(folder: Path) -> None:
     with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, start_new_session=True) as process:
         os.close(follower)
         try:
-            for question in ("密码".encode(), "再次".encode()):
-                while question not in shown.rpartition(b"\n")[2]:
+            for question in ("密码: ", "再次输入: "):
+                # The space at the end comes once the terminal shows no more what is typed.
+                while not shown.endswith(question.encode()):
                     shown += os.read(leader, 1000)
                 os.write(leader, PASSWORD.encode() + b"\n")
             while part := os.read(leader, 1000):

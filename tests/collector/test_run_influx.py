@@ -33,6 +33,7 @@ _SAMPLE = Path(__file__).parents[2] / "deploy" / "samples" / "collector-influx.t
 async def configured(folder: Path, influx: str, broker: str) -> AsyncIterator[Program]:
     """Run the sample's configuration; only addresses and folders are those of the test."""
     text = _SAMPLE.read_text()
+    (folder / "broker-password").touch(mode=0o600)
     (folder / "broker-password").write_text("secret")
     for key, value in {
         "/var/lib/village-collector": str(folder / "data"),
