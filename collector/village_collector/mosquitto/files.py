@@ -3,7 +3,8 @@
 Facts about mosquitto 2.0.11: SIGHUP reads access rules, revoked certificates and the server's certificate anew; any subscription is
 granted, and what may not be read is not delivered; a user without a line may do nothing. A second `pid_file` or `persistence_location` in
 one configuration stops it, and Debian's own file has both. A reload while a client is away whose session ends some day makes it read freed
-memory later; sessions that never end, where no `persistent_client_expiration` ends them, are safe.
+memory later; sessions that never end, where no `persistent_client_expiration` ends them, are safe. What waits for a client that is away
+stays through a reload; what is sent to it after one is dropped, until it comes back.
 """
 
 from __future__ import annotations

@@ -260,9 +260,10 @@ async def test_the_broker_outlives_reloads_while_agents_are_away(tmp_path: Path)
                 for agent in ("lin", "shan"):
                     async with connect(it.session(agent, expiry=SESSION_EXPIRY_SECONDS)) as box:
                         await box.subscribe([Subscription(f"village/1/agent/{agent}/command")])
-                it.broker.process.send_signal(signal.SIGHUP)
                 async with connect(SessionSettings(it.address, it.name)) as collector:
                     await collector.publish(Publication("village/1/agent/lin/command", b"waits"))
+                    it.broker.process.send_signal(signal.SIGHUP)
+                    await collector.publish(Publication("village/1/agent/shan/command", b"is lost"))
                 it.broker.process.send_signal(signal.SIGHUP)
                 async with connect(it.session("shan")):
                     pass
