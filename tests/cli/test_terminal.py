@@ -110,6 +110,16 @@ def test_watching_tells_that_the_collector_went_away(collector: Collector) -> No
         assert terminal.interrupt() == 3
 
 
+def test_watching_ends_with_the_session(collector: Collector) -> None:
+    collector.answers("GET", "/health", WELL)
+    with on_terminal(collector.url, "health", "--watch", "--every", "0.2") as terminal:
+        terminal.wait_for("2 devices: 2 ok")
+        collector.answers("GET", "/health", problem(401, "nobody is logged in", "x", "x"), status=401)
+        assert terminal.end() == 3
+        assert f"Log in with `village login --url {collector.url}`" in terminal.text
+    assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
+
+
 def test_watching_without_a_terminal(collector: Collector) -> None:
     collector.answers("GET", "/health", WELL)
     words = [*PROGRAM, "health", "--watch", "--every", "0.2"]
