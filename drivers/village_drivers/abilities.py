@@ -27,10 +27,25 @@ class Loudspeaker(Protocol):
 
 @runtime_checkable
 class FilePlayer(Protocol):
-    """Plays a sound file."""
+    """Plays a sound file, and can go on where it stopped."""
 
-    async def play(self, path: str, volume: float | None) -> str:
-        """Play a file to its end; contract as `Loudspeaker.say`."""
+    @property
+    def position_seconds(self) -> float:
+        """Seconds of the present or last file that have been heard, counted from its beginning: where `play_from` resumes it."""
+
+    async def play_from(self, path: str, volume: float | None, start_seconds: float) -> str:
+        """Play a file from `start_seconds` to its end; contract as `Loudspeaker.say`."""
+
+
+@runtime_checkable
+class TrackPlayer(Protocol):
+    """Plays recorded tracks of its own card by number; no text and no file of ours."""
+
+    async def play_track(self, folder: int, number: int, volume: float | None) -> str:
+        """Play a track to its end; contract as `Loudspeaker.say`. Folder 0 is the one for tracks without a folder."""
+
+    async def stop(self) -> None:
+        """Silence it; contract as `Loudspeaker.stop`."""
 
 
 @runtime_checkable
@@ -78,6 +93,7 @@ class Indicator(Protocol):
 ABILITIES: dict[str, type] = {
     "loudspeaker": Loudspeaker,
     "file_player": FilePlayer,
+    "track_player": TrackPlayer,
     "door": Door,
     "switch": Switch,
     "camera": Camera,

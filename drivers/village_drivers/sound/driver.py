@@ -74,7 +74,8 @@ class Sound:
         self._scope: asyncio.Timeout | None = None
         self._volume = config.volume
         self._sink: Sink | None = None
-        self._position = 0.0
+        #: Where the last sound began in its file, and how much of it was heard.
+        self._begin = self._heard = 0.0
         self._fault: NotConnected | None = None
 
     def devices(self) -> Mapping[str, Device]:
@@ -83,8 +84,8 @@ class Sound:
 
     @property
     def position_seconds(self) -> float:
-        """Seconds of the last or present sound that have been heard: where `play_from` may resume it."""
-        return self._position if self._sink is None else seconds(self._sink.heard_bytes)
+        """See `abilities.FilePlayer`; of a text the seconds that were heard."""
+        return self._begin + (self._heard if self._sink is None else seconds(self._sink.heard_bytes))
 
     async def run(self, report: Report) -> None:
         """Watch the output. A sound that fails ends this with its error, so that the supervisor shows and retries it."""
@@ -116,36 +117,33 @@ class Sound:
             raise Refused("rejected", "this loudspeaker has no voice configured")
         level = self._level(volume)
         return await self._play(
-            speech_source(text, self._config.voice, self._config.words_per_minute, gain(level)), level
+            speech_source(text, self._config.voice, self._config.words_per_minute, gain(level)), level, 0.0
         )
 
-    async def play(self, path: str, volume: float | None) -> str:
-        """Play a file; contract as `abilities.FilePlayer`."""
-        return await self.play_from(path, volume, 0.0)
-
     async def play_from(self, path: str, volume: float | None, start_seconds: float) -> str:
-        """Play a file from `start_seconds` on, to resume what was interrupted at `position_seconds`."""
+        """Play a file; contract as `abilities.FilePlayer`."""
         level = self._level(volume)
-        return await self._play(file_source(path, gain(level), start_seconds), level)
+        return await self._play(file_source(path, gain(level), start_seconds), level, start_seconds)
 
     async def stop(self) -> None:
         """Fall silent; returns when the children are gone."""
         self._interrupt()
         await self._idle.wait()
 
-    async def _play(self, opening: AbstractAsyncContextManager[Source], level: float) -> str:
+    async def _play(self, opening: AbstractAsyncContextManager[Source], level: float, begin: float) -> str:
         if not self._idle.is_set():
             raise Refused("busy", "another sound is being played")
         self._idle.clear()
+        self._begin, self._heard = begin, 0.0
         self._volume = level
         self._changed.set()
         try:
             async with asyncio.timeout(None) as self._scope:
                 return await self._pump(opening)
         except TimeoutError:
-            raise Refused("interrupted", f"stopped after {self._position:.2f} s") from None
+            raise Refused("interrupted", f"stopped after {self._heard:.2f} s") from None
         except DriverError as error:
-            evidence = f"{error} (after {self._position:.2f} s)" if self._position else str(error)
+            evidence = f"{error} (after {self._heard:.2f} s)" if self._heard else str(error)
             if isinstance(error, Refused):
                 raise Refused(error.code, evidence) from error
             self._fault = NotConnected(error.code, evidence)
@@ -157,7 +155,6 @@ class Sound:
             self._changed.set()
 
     async def _pump(self, opening: AbstractAsyncContextManager[Source]) -> str:
-        self._position = 0.0
         async with opening as source:
             block = await source.read()
             started = time.monotonic()
@@ -169,9 +166,9 @@ class Sound:
                         block = await source.read()
                     await sink.finish()
                 finally:
-                    self._position = seconds(sink.heard_bytes)
+                    self._heard = seconds(sink.heard_bytes)
                     self._sink = None
-        return f"played {self._position:.2f} s in {time.monotonic() - started:.2f} s on {self._output}"
+        return f"played {self._heard:.2f} s in {time.monotonic() - started:.2f} s on {self._output}"
 
     def _level(self, volume: float | None) -> float:
         level = self._config.volume if volume is None else volume

@@ -75,7 +75,7 @@ async def file_source(path: str, gain: float, start_seconds: float) -> AsyncIter
     if not await asyncio.to_thread(os.path.isfile, path):
         raise Refused("unplayable", f"{path} does not exist")
     # `file:` keeps a name with a colon or a leading dash from meaning something else.
-    arguments = ("-ss", f"{start_seconds:.3f}", "-i", f"file:{path}", "-map", "0:a:0", *_to_pcm(gain))
+    arguments = ("-ss", f"{start_seconds:.6f}", "-i", f"file:{path}", "-map", "0:a:0", *_to_pcm(gain))
     async with child("ffmpeg", *_DECODER, *arguments, stdout=PIPE, limit=BLOCK_BYTES) as decoder:
         yield _Decoded(Path(path).name, decoder, None)
 

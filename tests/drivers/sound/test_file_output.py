@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import sys
 import time
+import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,7 +41,7 @@ async def test_a_file_is_played_in_real_time_with_its_whole_content(tmp_path: Pa
     sound = _sound(tmp_path / "horn.wav")
     tone = make_tone(tmp_path / "tone.wav", 1.5)
     started = time.monotonic()
-    evidence = await sound.play(str(tone), None)
+    evidence = await sound.play_from(str(tone), None, 0)
     assert time.monotonic() - started == pytest.approx(1.5, abs=0.4)
     samples = read_wav(tmp_path / "horn.wav")
     assert len(samples) / RATE / 2 == pytest.approx(1.5, rel=0.01)
@@ -51,7 +53,7 @@ async def test_a_file_is_played_in_real_time_with_its_whole_content(tmp_path: Pa
 async def test_the_file_grows_at_the_pace_of_the_sound(tmp_path: Path) -> None:
     sound = _sound(tmp_path / "horn.wav")
     tone = make_tone(tmp_path / "tone.wav", 1.0)
-    playing = asyncio.create_task(sound.play(str(tone), None))
+    playing = asyncio.create_task(sound.play_from(str(tone), None, 0))
     path = tmp_path / "horn.wav"
     while not path.exists() or path.stat().st_size < 2000:
         await asyncio.sleep(0.005)
@@ -89,17 +91,17 @@ async def test_the_volume_follows_the_curve(tmp_path: Path) -> None:
     tone = make_tone(tmp_path / "tone.wav", 0.2)
     loudness = {}
     for volume in (0, 50, 100):
-        await _sound(tmp_path / f"{volume}.wav", volume=70).play(str(tone), volume)
+        await _sound(tmp_path / f"{volume}.wav", volume=70).play_from(str(tone), volume, 0)
         loudness[volume] = rms(read_wav(tmp_path / f"{volume}.wav"))
     assert loudness[0] == 0
     assert loudness[50] / loudness[100] == pytest.approx(0.125, rel=0.03)
     with pytest.raises(Refused, match="101 is not between"):
-        await _sound(tmp_path / "x.wav").play(str(tone), 101)
+        await _sound(tmp_path / "x.wav").play_from(str(tone), 101, 0)
 
 
 async def test_stop_ends_the_sound_with_the_seconds_played(tmp_path: Path) -> None:
     sound = _sound(tmp_path / "horn.wav")
-    playing = asyncio.create_task(sound.play(str(make_tone(tmp_path / "tone.wav", 20)), None))
+    playing = asyncio.create_task(sound.play_from(str(make_tone(tmp_path / "tone.wav", 20)), None, 0))
     while sound.position_seconds < 0.3:
         await asyncio.sleep(0.01)
     started = time.monotonic()
@@ -115,7 +117,7 @@ async def test_stop_ends_the_sound_with_the_seconds_played(tmp_path: Path) -> No
 async def test_a_cancelled_sound_is_resumed_where_it_stopped(tmp_path: Path) -> None:
     sound = _sound(tmp_path / "horn.wav")
     tone = str(make_tone(tmp_path / "tone.wav", 1.2))
-    playing = asyncio.create_task(sound.play(tone, None))
+    playing = asyncio.create_task(sound.play_from(tone, None, 0))
     while sound.position_seconds < 0.3:
         await asyncio.sleep(0.01)
     playing.cancel()
@@ -124,11 +126,31 @@ async def test_a_cancelled_sound_is_resumed_where_it_stopped(tmp_path: Path) -> 
     at = sound.position_seconds
     await sound.play_from(tone, None, at)
     assert len(read_wav(tmp_path / "horn.wav")) / RATE / 2 == pytest.approx(1.2, abs=0.05)
+    assert sound.position_seconds == pytest.approx(1.2, abs=0.05)
+
+
+async def test_a_sound_that_was_cut_twice_comes_out_sample_by_sample(tmp_path: Path) -> None:
+    samples = random.Random(7).randbytes(RATE * 2 * 6 // 5)
+    with wave.open(str(tmp_path / "noise.wav"), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(samples)
+    sound, at = _sound(tmp_path / "horn.wav"), 0.0
+    for cut in (0.31, 0.77):
+        playing = asyncio.create_task(sound.play_from(str(tmp_path / "noise.wav"), None, at))
+        while sound.position_seconds < cut:
+            await asyncio.sleep(0.001)
+        await sound.stop()
+        with pytest.raises(Refused):
+            await playing
+        at = sound.position_seconds
+    await sound.play_from(str(tmp_path / "noise.wav"), None, at)
+    assert read_wav(tmp_path / "horn.wav") == samples
+    assert sound.position_seconds == pytest.approx(1.2)
 
 
 async def test_only_one_sound_at_a_time(tmp_path: Path) -> None:
     sound = _sound(tmp_path / "horn.wav")
-    playing = asyncio.create_task(sound.play(str(make_tone(tmp_path / "tone.wav", 5)), None))
+    playing = asyncio.create_task(sound.play_from(str(make_tone(tmp_path / "tone.wav", 5)), None, 0))
     while not sound.position_seconds:
         await asyncio.sleep(0.01)
     with pytest.raises(Refused) as caught:
@@ -144,21 +166,21 @@ async def test_a_corrupt_file_is_refused_with_the_decoders_reason(tmp_path: Path
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(content)
     with pytest.raises(Refused, match=r"broken\.mp3: ") as caught:
-        await _sound(tmp_path / "horn.wav").play(str(broken), None)
+        await _sound(tmp_path / "horn.wav").play_from(str(broken), None, 0)
     assert caught.value.code == "unplayable"
 
 
 @pytest.mark.parametrize("name", ["absent.mp3", "-i", "http:localhost"])
 async def test_an_absent_file_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(Refused, match="does not exist"):
-        await _sound(tmp_path / "horn.wav").play(str(tmp_path / name), None)
+        await _sound(tmp_path / "horn.wav").play_from(str(tmp_path / name), None, 0)
 
 
 async def test_a_playlist_cannot_reach_into_the_network(tmp_path: Path) -> None:
     playlist = tmp_path / "list.m3u8"
     playlist.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
     with pytest.raises(Refused):
-        await _sound(tmp_path / "horn.wav").play(str(playlist), None)
+        await _sound(tmp_path / "horn.wav").play_from(str(playlist), None, 0)
 
 
 async def test_a_text_without_sound_is_refused(tmp_path: Path) -> None:
@@ -172,7 +194,7 @@ async def test_the_driver_says_what_it_does(tmp_path: Path) -> None:
     sound, report = _sound(tmp_path / "horn.wav", volume=40), Recorder()
     async with running(sound, report):
         await report.until(lambda seen: bool(seen.readings))
-        playing = asyncio.create_task(sound.play(str(make_tone(tmp_path / "tone.wav", 0.3)), 60))
+        playing = asyncio.create_task(sound.play_from(str(make_tone(tmp_path / "tone.wav", 0.3)), 60, 0))
         await report.until(lambda seen: seen.readings[-1] == {"busy": True, "volume_percent": 60})
         await playing
         await report.until(lambda seen: seen.readings[-1] == {"busy": False, "volume_percent": 40})
@@ -182,7 +204,7 @@ async def test_the_driver_says_what_it_does(tmp_path: Path) -> None:
 async def test_the_end_of_the_driver_ends_the_sound(tmp_path: Path) -> None:
     sound, report = _sound(tmp_path / "horn.wav"), Recorder()
     async with running(sound, report):
-        playing = asyncio.create_task(sound.play(str(make_tone(tmp_path / "tone.wav", 20)), None))
+        playing = asyncio.create_task(sound.play_from(str(make_tone(tmp_path / "tone.wav", 20)), None, 0))
         while not sound.position_seconds:
             await asyncio.sleep(0.01)
     with pytest.raises(Refused, match="stopped after"):

@@ -48,7 +48,7 @@ async def test_the_whole_sound_comes_out_in_real_time(pulse: Pulse, output: str,
     async with running(sound, report):
         await report.until(lambda seen: bool(seen.states))
         started = time.monotonic()
-        evidence = await sound.play(str(make_tone(tmp_path / "tone.wav", 1.2)), None)
+        evidence = await sound.play_from(str(make_tone(tmp_path / "tone.wav", 1.2)), None, 0)
         assert time.monotonic() - started == pytest.approx(1.5, abs=0.3)
     assert evidence.startswith("played 1.20 s")
     recorded = await recording
@@ -61,7 +61,7 @@ async def test_the_whole_sound_comes_out_in_real_time(pulse: Pulse, output: str,
 async def test_stop_silences_at_once_and_knows_where(pulse: Pulse, output: str, tmp_path: Path) -> None:
     sound = _sound(output)
     recording = asyncio.create_task(pulse.record(2.5))
-    playing = asyncio.create_task(sound.play(str(make_tone(tmp_path / "tone.wav", 20)), None))
+    playing = asyncio.create_task(sound.play_from(str(make_tone(tmp_path / "tone.wav", 20)), None, 0))
     while sound.position_seconds < 0.5:
         await asyncio.sleep(0.01)
     await sound.stop()
@@ -99,12 +99,12 @@ async def test_an_absent_sound_card_is_named(pulse: Pulse) -> None:
 async def test_a_device_that_swallows_sound_faster_than_time_is_no_loudspeaker(pulse: Pulse, tmp_path: Path) -> None:
     peer("aplay")
     with pytest.raises(NotConnected, match="no real loudspeaker"):
-        await _sound("alsa:null").play(str(make_tone(tmp_path / "tone.wav", 5)), None)
+        await _sound("alsa:null").play_from(str(make_tone(tmp_path / "tone.wav", 5)), None, 0)
 
 
 async def test_a_player_that_dies_midway_says_after_how_long(pulse: Pulse, tmp_path: Path) -> None:
     sound = _sound("pulse:horn")
-    playing = asyncio.create_task(sound.play(str(make_tone(tmp_path / "tone.wav", 20)), None))
+    playing = asyncio.create_task(sound.play_from(str(make_tone(tmp_path / "tone.wav", 20)), None, 0))
     while sound.position_seconds < 0.3:
         await asyncio.sleep(0.01)
     players = [pid for pid in children() if "pacat" in Path(f"/proc/{pid}/cmdline").read_text()]
