@@ -23,6 +23,7 @@ ELSEWHERE = {
     "deploy/test": "runs this test",
     "deploy/bench": "tests/bench/test_*.py",
     "deploy/faults": "tests/faults/test_faults_quick.py",
+    "village login ": "tests/cli/test_real_login.py; the demo logs in",
     "sudo ": "changes the system; test_samples.py tries units and samples, the demo the installation",
 }
 #: Commands whose exit code tells of the village, not of success: `health` in a village that is being started.
