@@ -81,6 +81,10 @@ class Site:
         self.keep(agent, issued[0].pem, key_pem(key))
         return issued[0]
 
+    @staticmethod
+    def now() -> datetime:
+        return datetime.now(UTC)
+
     def keep(self, name: str, certificate: str, key: bytes) -> None:
         (self.folder / f"{name}.pem").write_text(certificate)
         (self.folder / f"{name}.key").touch(mode=0o600)
