@@ -12,6 +12,7 @@ from typing import Literal
 from village_agent.clock.clock import from_ns
 from village_agent.clock.system import synchronised_ns
 from village_agent.config import Settings
+from village_agent.exposed import exposed_files
 from village_agent.identity.folder import Identity
 from village_agent.roster import Roster, Unit
 from village_drivers.kit import Driver, DriverError, DriverEvent
@@ -77,6 +78,7 @@ class _Findings:
 async def check(settings: Settings, roster: Roster, seconds: float) -> list[Row]:
     """Return a row for an enrolled agent's identity, one for the collector's broker and one per device; ends early when all have answered."""
     identity = [] if settings.identity is None else [await asyncio.to_thread(_check_identity, settings.identity)]
+    identity += await asyncio.to_thread(_check_secrets, settings)
     async with asyncio.TaskGroup() as group:
         broker = group.create_task(_check_broker(settings, seconds), name="check broker")
         units = [
@@ -99,6 +101,13 @@ def _check_identity(identity: Identity) -> Row:
     time_ns = synchronised_ns()
     now = None if time_ns is None else from_ns(time_ns)
     return Row("", "", "identity", *examine(identity, now))
+
+
+def _check_secrets(settings: Settings) -> list[Row]:
+    return [
+        Row("", "", "secrets", "degraded", "secret_exposed", f"others may open {path}: chmod o= it")
+        for path in exposed_files(settings)
+    ]
 
 
 async def _check_broker(settings: Settings, seconds: float) -> Row:

@@ -109,6 +109,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The box does not know the time: compare its `command_key` or enrol it again, and check its rights to `time` and `clock` at the broker.",
         "设备不知道时间：请核对其 command_key 或重新注册，并检查它在消息服务器上使用 time 和 clock 主题的权限。",
     ),
+    "secret_exposed": (
+        "Take the rights of other users away (`chmod o=` FILE), and change the secret if somebody else uses this box.",
+        "请取消其他用户的权限（chmod o= 文件）；如有他人使用本机，请更换该密钥或密码。",
+    ),
     "certificate_ending": (
         "Check that the box reaches the collector's API, as the evidence says, or enrol it again (`village agent add`).",
         "代理无法续期证书：请按证据栏检查设备能否访问采集端接口，或重新注册 (village agent add)。",
