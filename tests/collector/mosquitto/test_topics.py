@@ -143,7 +143,7 @@ async def rest_of(connection: Connection) -> list[bytes]:
 
 async def until(connection: Connection, payload: bytes) -> list[tuple[str, bytes]]:
     """What came before a message; one connection's messages keep their order."""
-    found = []
+    found: list[tuple[str, bytes]] = []
     async with asyncio.timeout(10):
         async for message in connection.messages():
             if message.payload == payload:
