@@ -36,6 +36,8 @@ router = APIRouter(tags=["commands"])
 RIGHTS_OF_KINDS: Mapping[str, Right] = {
     "say": "broadcast",
     "stop": "broadcast",
+    "broadcast": "broadcast",
+    "withdraw": "broadcast",
     "unlock": "unlock",
     "switch": "maintain",
     "snapshot": "look",
@@ -46,10 +48,20 @@ RIGHTS_OF_KINDS: Mapping[str, Right] = {
 ACTIONS: Mapping[str, str] = {
     "say": "broadcast.say",
     "stop": "broadcast.stop",
+    "broadcast": "broadcast.announce",
+    "withdraw": "broadcast.withdraw",
     "unlock": "door.unlock",
     "switch": "switch.set",
     "snapshot": "camera.snapshot",
     "indicate": "indicator.set",
+}
+
+
+#: Kinds that are more than a command, and so are never issued as one alone.
+NOT_ALONE: Mapping[str, str] = {
+    "snapshot": "take pictures with POST /api/v1/cameras/{agent}/{device}/snapshot",
+    "broadcast": "a broadcast is no single command",
+    "withdraw": "a broadcast is not withdrawn by a single command",
 }
 
 
@@ -125,7 +137,9 @@ class CommandsDocument(TypedDict):
     status_code=202,
     response_model=CommandDocument,
     summary="Issue a command",
-    openapi_extra={"x-right-by-kind": dict(RIGHTS_OF_KINDS)},
+    openapi_extra={
+        "x-right-by-kind": {kind: right for kind, right in RIGHTS_OF_KINDS.items() if kind not in NOT_ALONE}
+    },
 )
 async def issue(deps: Provided, caller: Viewer, request: CommandRequest) -> Response:
     """Signed, stored, and sent once; it is carried out at most once and never after its expiry.
@@ -133,8 +147,8 @@ async def issue(deps: Provided, caller: Viewer, request: CommandRequest) -> Resp
     Beside `view` it needs the right of its kind in the whole target (`x-right-by-kind`). The issuer is who calls.
     已签名、存储并只发送一次；最多执行一次，过期后绝不执行。须在目标全范围内具有相应权限，下发人即调用者。
     """
-    if request.arguments.kind == "snapshot":
-        raise Problem(422, "take pictures with POST /api/v1/cameras/{agent}/{device}/snapshot", "bad_request")
+    if request.arguments.kind in NOT_ALONE:
+        raise Problem(422, NOT_ALONE[request.arguments.kind], "bad_request")
     area = await check_target(deps, caller, request.target, request.arguments.kind)
     command = await issued(deps, caller, request.target, area, request.arguments, request.expires_in)
     return await _document(command, await deps.commands.report(command), 202)

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from tests.collector.kit import VILLAGE
 from village_collector.api.app import PREFIX
-from village_collector.api.commands import RIGHTS_OF_KINDS
+from village_collector.api.commands import NOT_ALONE, RIGHTS_OF_KINDS
 from village_collector.people.rights import Role
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -56,7 +56,7 @@ def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
         for method, entry in methods.items()
     }
     issue = found.pop("POST /commands")
-    kinds = [kind for kind in RIGHTS_OF_KINDS if kind != "snapshot"]
+    kinds = RIGHTS_OF_KINDS.keys() - NOT_ALONE.keys()
     return found | {f"POST /commands {kind}": issue for kind in kinds}
 
 

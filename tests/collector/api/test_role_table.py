@@ -13,7 +13,7 @@ from tests.collector.api.conftest import Collector
 from tests.collector.api.operations import COLUMNS, PASSWORD, ROLES, Place, operations, request, role_table
 from tests.collector.kit import T0, VILLAGE
 from tests.collector.people import add_person, add_token
-from village_collector.api.commands import RIGHTS_OF_KINDS
+from village_collector.api.commands import ACTIONS, RIGHTS_OF_KINDS
 from village_collector.api.problems import ADVICE
 from village_collector.people.rights import RIGHTS, RIGHTS_OF, Grant, Role
 from village_wire.commands import ABILITIES
@@ -94,7 +94,7 @@ async def test_who_administers_everything_may_do_everything(collector: Collector
 
 
 def test_every_kind_of_command_needs_a_right() -> None:
-    assert RIGHTS_OF_KINDS.keys() == ABILITIES.keys()
+    assert RIGHTS_OF_KINDS.keys() == ABILITIES.keys() == ACTIONS.keys()
 
 
 def authorization(*values: str) -> list[tuple[str, str]]:
