@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from village_agent.clock.system import boot_id, synchronised_ns
@@ -15,9 +16,7 @@ from village_agent.config import Settings
 from village_agent.disk import KEPT_BYTES, DiskThread
 from village_agent.door.runtime import DoorRuntime
 from village_agent.health import feed_watchdog, report_disk, report_losses, report_self
-from village_agent.identity.folder import Identity, write_command_keys
 from village_agent.identity.keyring import KeyRing, PinnedKey
-from village_agent.identity.renewal import Renewal
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.own_state import OwnState, watch_clock
 from village_agent.pace import Pace
@@ -42,6 +41,10 @@ from village_wire.session import (
 )
 from village_wire.systemd import Notifier
 from village_wire.topics import AgentTopic, agent_subscriptions
+
+if TYPE_CHECKING:
+    from village_agent.identity.folder import Identity
+    from village_agent.identity.renewal import Renewal
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +142,8 @@ class Agent:
     def _make_keys(self, settings: Settings) -> PinnedKey | KeyRing:
         identity = settings.identity
         if identity is not None:
+            from village_agent.identity.folder import write_command_keys
+
             return KeyRing(
                 identity.command_keys,
                 identity.authority,
@@ -152,6 +157,8 @@ class Agent:
     def _make_renewal(self, settings: Settings) -> Renewal | None:
         if settings.identity is None:
             return None
+        from village_agent.identity.renewal import Renewal
+
         tell = partial(self._own_state.set, "certificate")
         return Renewal(settings.identity, settings.state_dir, self._disk, self._timekeeper, tell, self._on_renewed)
 

@@ -7,12 +7,11 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from village_agent.identity.folder import Identity, InvalidIdentity, read_identity
 from village_agent.steadiness import BETTER_SECONDS, WORSE_SECONDS
 from village_drivers.kit import Driver, DriverConfig
 from village_drivers.registry import DRIVERS
@@ -27,6 +26,9 @@ from village_wire.settings import InvalidSettings, Problem, problem_at, problems
 AGENT_DEVICE = "agent"
 #: Passwords are far shorter; a longer file is the wrong file.
 MAX_SECRET = 4096
+if TYPE_CHECKING:
+    from village_agent.identity.folder import Identity
+
 _CARD = re.compile(r"([0-9]{1,3}):([0-9a-f]{2,})", re.ASCII)
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -339,6 +341,9 @@ class _Reader:
                 if getattr(agent if table == "agent" else collector, key) is None:
                     self._add((table, key), "this key is required")
             return None
+        # Half a megabyte that an agent without one does without.
+        from village_agent.identity.folder import InvalidIdentity, read_identity
+
         folder = state_folder(self._file, agent.state_dir)
         try:
             identity = read_identity(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
 from typing import Self
@@ -40,6 +41,11 @@ class Mosquitto:
                 writer.close()
                 await writer.wait_closed()
                 return
+
+    def reload(self) -> None:
+        """Let it read access rules and revoked certificates again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     async def kill(self) -> None:
         """Kill it with SIGKILL, as a power cut does."""

@@ -216,3 +216,31 @@ async def test_new_settings_end_the_pause_after_a_refusal(tmp_path: Path) -> Non
         finally:
             task.cancel()
             await asyncio.wait([task])
+
+
+async def test_whoever_can_not_be_announced_yet_tries_again(tmp_path: Path) -> None:
+    """As a box that was enrolled a moment ago: it connects before the broker has read what it may write."""
+    rules = tmp_path / "acl"
+    rules.write_text("topic read #\n")
+    async with Mosquitto(tmp_path, f"acl_file {rules}\n") as broker:
+        announced = asyncio.Event()
+        session = Session(SessionSettings(BrokerAddress(broker.url), "box"), [Subscription("a")], lambda _: None)
+
+        async def announce() -> None:
+            await session.publish(Publication("status", b"here"))
+            announced.set()
+
+        task = asyncio.create_task(session.run(announce))
+        try:
+            async with asyncio.timeout(20):
+                while "the broker refuses a message: Not authorized" not in session.last_problem:
+                    await asyncio.sleep(0.02)
+                assert not announced.is_set()
+                rules.write_text("topic readwrite #\n")
+                broker.reload()
+                await announced.wait()
+                while session.last_problem:
+                    await asyncio.sleep(0.02)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])

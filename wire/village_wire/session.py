@@ -10,8 +10,8 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -82,7 +82,7 @@ class Connection:
                 raise SessionError(f"the broker refuses the subscription to {subscription.topic_filter}: {code}")
 
     async def publish(self, message: Publication) -> None:
-        """Send a message and wait for the broker's answer (QoS 1); raises `SessionError`."""
+        """Send a message and wait for the broker's answer (QoS 1); raises `SessionError`, also where the broker refuses it."""
         properties = (
             _publish_properties(message)
             if message.expiry is not None or message.content_type or message.response_topic
@@ -169,10 +169,27 @@ class _Client(aiomqtt.Client):
         self._traffic = traffic
         #: What TLS said when it ended the connection; paho keeps it to itself.
         self.tls_problem = ""
+        #: Messages that the broker refused, by packet number.
+        self._denied: dict[int, str] = {}
         #: Set while nothing waits to be written.
         self.written = asyncio.Event()
         # Then `ack` is ours to call.
         self._client.manual_ack_set(True)
+
+    def _on_publish(
+        self, client: Client, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties
+    ) -> None:
+        if reason_code.value >= 128:
+            self._denied[mid] = str(reason_code)
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+    @contextmanager
+    def _pending_call(self, mid: int, value: Any, pending_dict: dict[int, Any]) -> Iterator[None]:
+        with super()._pending_call(mid, value, pending_dict):
+            yield
+        # aiomqtt takes every answer of the broker for a yes.
+        if pending_dict is self._pending_publishes and (reason := self._denied.pop(mid, "")):
+            raise aiomqtt.MqttError(f"the broker refuses a message: {reason}")
 
     @property
     def open(self) -> bool:
@@ -280,6 +297,7 @@ class Session:
         self._connection: Connection | None = None
         self._changed = asyncio.Condition()
         self._replaced = asyncio.Event()
+        self._attempt = 0
         self.last_problem = ""
         #: Monotonic time at which the present connection was accepted, before its subscriptions; None without one.
         self.connected_at: float | None = None
@@ -315,8 +333,11 @@ class Session:
         self._replaced.set()
 
     async def run(self, on_connected: Callable[[], Awaitable[None]]) -> None:
-        """Connect, again and again, until cancelled. `on_connected` runs after each connection, subscriptions made."""
-        attempt = 0
+        """Connect, again and again, until cancelled. `on_connected` runs after each connection, subscriptions made.
+
+        A connection at which it fails ends: whoever can't be announced, because the broker does not know its rights yet, tries again.
+        """
+        self._attempt = 0
         while True:
             fatal = replaced = False
             self._replaced.clear()
@@ -325,11 +346,8 @@ class Session:
                     self.connected_at = time.monotonic()
                     await connection.subscribe(self._subscriptions)
                     await self._set(connection)
-                    if self.last_problem:
-                        _log.info("connected to %s again", self._settings.address.url)
-                    self.last_problem, attempt = "", 0
                     async with asyncio.TaskGroup() as group:
-                        group.create_task(_announce(on_connected), name="announce")
+                        group.create_task(self._announce(on_connected), name="announce")
                         group.create_task(self._until_replaced(), name="replacement")
                         await connection.deliver(self._on_message)
             except* SessionError as errors:
@@ -347,13 +365,19 @@ class Session:
                 self.connected_at = None
                 await self._set(None)
             if replaced:
-                attempt = 0
+                self._attempt = 0
                 continue
             try:
-                async with asyncio.timeout(full_jitter(attempt, random.random(), cap=60.0, at_cap=fatal)):
+                async with asyncio.timeout(full_jitter(self._attempt, random.random(), cap=60.0, at_cap=fatal)):
                     await self._replaced.wait()
             except TimeoutError:
-                attempt += 1
+                self._attempt += 1
+
+    async def _announce(self, on_connected: Callable[[], Awaitable[None]]) -> None:
+        await on_connected()
+        if self.last_problem:
+            _log.info("connected to %s again", self._settings.address.url)
+        self.last_problem, self._attempt = "", 0
 
     async def _until_replaced(self) -> None:
         await self._replaced.wait()
@@ -387,10 +411,6 @@ class _Handshaking(ssl.SSLSocket):
         except OSError:
             self.close()
             raise
-
-
-async def _announce(on_connected: Callable[[], Awaitable[None]]) -> None:
-    await on_connected()
 
 
 def _properties(packet_type: int) -> Properties:

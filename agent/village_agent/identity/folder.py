@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -217,7 +216,10 @@ def _remove_others(state_dir: Path, present: str) -> None:
             path.unlink(missing_ok=True)
         elif path.name != present:
             # What a full or broken disk keeps is harmless, and tried again at the next renewal.
-            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for part in path.iterdir():
+                    part.unlink()
+                path.rmdir()
 
 
 def _digest(content: bytes) -> str:

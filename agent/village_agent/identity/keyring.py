@@ -10,11 +10,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from village_wire.command_keys import CommandKeys, InvalidKeys, read_command_keys
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    from village_wire.command_keys import CommandKeys
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +111,9 @@ class KeyRing:
             self._settle()
 
     async def _take(self, payload: bytes) -> None:
+        # An agent with a pinned key does without elliptic curves.
+        from village_wire.command_keys import InvalidKeys, read_command_keys
+
         try:
             keys = read_command_keys(payload, self._authority)
         except InvalidKeys as error:

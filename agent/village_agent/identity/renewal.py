@@ -15,7 +15,6 @@ from typing import Protocol
 
 from village_agent.disk import DiskThread
 from village_agent.identity.folder import Identity, InvalidIdentity, read_identity, write_identity
-from village_agent.identity.renewing import read_renewed
 from village_agent.identity.standing import renewal_due, standing
 from village_wire.command_keys import InvalidKeys, read_command_keys
 from village_wire.states import Status
@@ -130,6 +129,9 @@ class Renewal:
 
     def _take(self, text: bytes) -> Identity:
         """Write what the child brought. A document of command keys that came meanwhile is not replaced by an older one."""
+        # Needed twice a year.
+        from village_agent.identity.renewing import read_renewed
+
         present = read_identity(self._state_dir)
         if present is None:
             raise InvalidIdentity(f"there is no identity in {self._state_dir} any more")
