@@ -16,6 +16,10 @@ Stage = Literal[
 #: After one of these nothing more happens on that loudspeaker.
 FINAL: frozenset[Stage] = frozenset({"finished", "preempted", "failed", "skipped", "cancelled"})
 
+#: What a broadcast is about, for reports of publicity.
+Category = Literal["anti_fraud", "law", "weather", "fire", "news", "music", "other"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+
 #: An hour of speech at 24 kbit/s takes 11 MB.
 MAX_AUDIO_BYTES = 50_000_000
 MAX_AUDIO_SECONDS = 4 * 3600.0

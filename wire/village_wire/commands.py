@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from village_wire.areas import Area
-from village_wire.broadcasts import Audio, Class
+from village_wire.broadcasts import Audio, Category, Class
 from village_wire.clocks import Instant
 from village_wire.events import first_problem
 from village_wire.ids import AgentId, DeviceId
@@ -62,6 +62,7 @@ class Broadcast(_Model):
 
     The sound is a text or a file. It may begin at `start` (None: at once) and counts until `end`, which is the command's expiry. It is
     heard `times` times with `pause` seconds between two. `volume` is in percent; None leaves it to the loudspeaker's own for the class.
+    `category` is repeated in the receipts.
     """
 
     kind: Literal["broadcast"] = "broadcast"
@@ -75,6 +76,7 @@ class Broadcast(_Model):
     pause: Annotated[float, Field(ge=0, le=3600)] = 0.0
     volume: Annotated[float, Field(ge=0, le=100)] | None = None
     chime: bool = True
+    category: Category | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

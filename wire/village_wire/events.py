@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from village_wire.broadcasts import Stage
+from village_wire.broadcasts import Category, Stage
 from village_wire.clocks import Instant
 from village_wire.ids import DeviceId, HexId
 from village_wire.points import MAX_MESSAGE_BYTES, InvalidBatch
@@ -75,7 +75,8 @@ class Receipt(_Data):
     """Where a broadcast is on one loudspeaker. The time of `started` is that of the first sample.
 
     `play` counts the times from 1. `position` is how many seconds of this play were heard, for what was interrupted. `overrode` tells
-    that it began although quiet hours were on.
+    that it began although quiet hours were on. `category` is the broadcast's. `heard`, with the last receipt of a broadcast that has a
+    category, is how many seconds of sound there were in all plays together.
     """
 
     kind: Literal["receipt"] = "receipt"
@@ -86,6 +87,8 @@ class Receipt(_Data):
     play: Annotated[int, Field(ge=1, le=100)] | None = None
     position: Annotated[float, Field(ge=0, le=86_400)] | None = None
     overrode: bool | None = None
+    category: Category | None = None
+    heard: Annotated[float, Field(ge=0, le=604_800)] | None = None
 
 
 class CommandResult(_Data):
