@@ -86,7 +86,7 @@ class CommandRecords:
         self, ability: str, *, area: str | None = None, agent: str | None = None, device: str | None = None
     ) -> list[Receiver]:
         """Devices of the inventories that have an ability, by agent and device, in an area or of an agent."""
-        query = _receivers(ability, area, agent, device, devices.c.agent, devices.c.device)
+        query = receivers_of(ability, area, agent, device, devices.c.agent, devices.c.device)
         with self._database.read() as connection:
             return [
                 Receiver._make(row) for row in connection.execute(query.order_by(devices.c.agent, devices.c.device))
@@ -140,7 +140,7 @@ class CommandRecords:
             "target": dict(target),
             "arguments": dict(arguments),
         }
-        places = _receivers(
+        places = receivers_of(
             ability, area, agent, device, literal(command), devices.c.agent, devices.c.device, literal(True)
         )
         copy = insert(command_results).from_select(["command", "agent", "device", "expected"], places)
@@ -214,9 +214,10 @@ class CommandRecords:
         return len(old) >= _PURGED_AT_ONCE
 
 
-def _receivers(
+def receivers_of(
     ability: str, area: str | None, agent: str | None, device: str | None, *columns: ColumnElement[Any]
 ) -> Select[Any]:
+    """Return the query for columns of the devices with an ability, in an area (with `agents` joined) or of an agent."""
     query = select(*columns).where(
         devices.c.removed.is_(None), devices.c.abilities.contains(f" {ability} ", autoescape=True)
     )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 from village_collector.links import Known, judge
 from village_collector.ports import DeadLetter, ReceivedEvents
 from village_collector.stores.audit_records import AuditRecords
+from village_collector.stores.broadcast_records import BroadcastRecords
 from village_collector.stores.command_records import CommandRecords
 from village_collector.stores.control_reads import ControlReads
 from village_collector.stores.database import Database
@@ -19,6 +20,7 @@ from village_collector.stores.ledger_records import merge_ledger
 from village_collector.stores.link_records import note_connection, note_link_loss, read_link
 from village_collector.stores.merging import chunks, merge_results, merge_states
 from village_collector.stores.people_records import PeopleRecords
+from village_collector.stores.receipt_merging import merge_receipts
 from village_collector.stores.tables import agents, dead_letters, devices, events, states
 from village_collector.stores.token_records import TokenRecords
 from village_wire.events import Event
@@ -36,7 +38,9 @@ _STATES_KEPT = timedelta(hours=1)
 _PURGED_AT_ONCE = 2000
 
 
-class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords, PeopleRecords, TokenRecords):
+class ControlStore(
+    ControlReads, CommandRecords, BroadcastRecords, IdentityRecords, AuditRecords, PeopleRecords, TokenRecords
+):
     """Implements `village_collector.ports.ControlSink`. Every method blocks on the disk: call it in a thread.
 
     All methods raise `StoreUnavailable`, and then nothing of the call was stored.
@@ -60,7 +64,7 @@ class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords, 
         self._database.close()
 
     def store_events(self, batches: Sequence[ReceivedEvents]) -> None:
-        """Store events, once per event id, and update device states and command results, in one transaction."""
+        """Store events, once per event id, and update device states, command results and receipts of broadcasts, in one transaction."""
         self._database.write(lambda connection: _store_events(connection, batches))
 
     def store_status(self, agent: str, status: AgentStatus, received: datetime) -> None:
@@ -82,7 +86,7 @@ class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords, 
             self._database.write(lambda connection: _touch(connection, seen))
 
     def purge_events(self, before: datetime) -> int:
-        """Forget events that were received before that time, and commands that expired before it; return the number of events.
+        """Forget events that were received before that time, and commands and broadcasts that ended before it; return the number of events.
 
         Device states stay. An event that is delivered again after it was purged is stored again; states don't change by that.
         """
@@ -98,6 +102,7 @@ class ControlStore(ControlReads, CommandRecords, IdentityRecords, AuditRecords, 
 
         def work(connection: Connection) -> tuple[int, bool]:
             more = self._purge_commands(connection, before)
+            more = self._purge_broadcasts(connection, before) or more
             gone = connection.execute(delete(events).where(events.c.number.in_(oldest))).rowcount
             return gone, more or gone >= _PURGED_AT_ONCE
 
@@ -141,6 +146,7 @@ def _store_events(connection: Connection, batches: Sequence[ReceivedEvents]) -> 
     news = [(batch.agent, event) for batch, event in offered.values()]
     merge_states(connection, news)
     merge_results(connection, news)
+    merge_receipts(connection, news)
     merge_ledger(connection, [(batch.agent, event, batch.received) for batch, event in offered.values()])
 
 

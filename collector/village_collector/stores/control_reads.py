@@ -92,9 +92,9 @@ class ControlReads:
     ) -> tuple[list[AgentRecord], list[DeviceRecord]]:
         """Agents in an area (or one agent) with their devices that are in the inventory, for `village_collector.health`."""
         condition = (states.c.agent == agents.c.agent) & (states.c.session == agents.c.session)
-        agent_query = select(*_AGENT_COLUMNS, *_STATE_COLUMNS).outerjoin(states, condition & (states.c.device == ""))
+        agent_query = select(*AGENT_COLUMNS, *STATE_COLUMNS).outerjoin(states, condition & (states.c.device == ""))
         device_query = (
-            select(devices.c.agent, devices.c.device, devices.c.name, devices.c.driver, devices.c.kind, *_STATE_COLUMNS)
+            select(devices.c.agent, devices.c.device, devices.c.name, devices.c.driver, devices.c.kind, *STATE_COLUMNS)
             .join(agents, agents.c.agent == devices.c.agent)
             .outerjoin(states, and_(condition, states.c.device == devices.c.device))
             .where(devices.c.removed.is_(None))
@@ -198,7 +198,8 @@ class ControlReads:
         return [DeadLetter(*row) for row in rows]
 
 
-_AGENT_COLUMNS = (
+#: Of an `AgentRecord` and its state, in its order.
+AGENT_COLUMNS = (
     agents.c.agent,
     agents.c.area,
     agents.c.online,
@@ -221,7 +222,7 @@ _LEDGER = (
     .join(agents, agents.c.agent == ledger.c.agent)
     .order_by(ledger.c.received.desc(), ledger.c.item_class, ledger.c.reason)
 )
-_STATE_COLUMNS = (states.c.status, states.c.code, states.c.evidence, states.c.since)
+STATE_COLUMNS = (states.c.status, states.c.code, states.c.evidence, states.c.since)
 _EVENT_COLUMNS = (
     events.c.id,
     events.c.time,
