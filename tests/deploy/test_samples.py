@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.agent.identity.api import api
 from tests.peers import absent, peer
 from tests.peers.mosquitto import Mosquitto
 from village_agent.config import load
+from village_agent.identity.enrolment import enrol
 from village_collector.config import load_settings
 from village_wire.session import (
     BrokerAddress,
@@ -34,7 +36,11 @@ def test_the_sample_agent_has_every_driver_and_loads(tmp_path: Path) -> None:
         (tmp_path / name).touch(mode=0o600)
         (tmp_path / name).write_text(content)
         text = text.replace(f"/etc/village-edge/{name}", str(tmp_path / name))
-    (tmp_path / "agent.toml").write_text(text)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    with api(tmp_path) as collector:
+        enrol(collector.url, collector.token, state)
+    (tmp_path / "agent.toml").write_text(text.replace("/var/lib/village-agent", str(state)))
     settings = load(tmp_path / "agent.toml")
     assert {entry.config.driver for entry in settings.devices} == set(DRIVERS)
 
