@@ -35,6 +35,11 @@ DRIVERS: Mapping[str, DriverType] = {
     ),
     "syn6288": DriverType("village_drivers.speech.syn6288:Syn6288", "SYN6288 speech chip", "SYN6288 语音芯片"),
     "xfs5152": DriverType("village_drivers.speech.xfs5152:Xfs5152", "XFS5152CE speech chip", "XFS5152CE 语音芯片"),
+    "dfplayer": DriverType(
+        "village_drivers.dfplayer.driver:DfPlayer",
+        "DFPlayer Mini (YX5200) MP3 board: numbered tracks on a card",
+        "DFPlayer Mini（YX5200）MP3 模块：播放存储卡上的编号曲目",
+    ),
     "sound": DriverType(
         "village_drivers.sound.driver:Sound",
         "sound card, USB amplifier, PulseAudio or a WAV file",

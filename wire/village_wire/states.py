@@ -60,6 +60,18 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Convert the sound file to WAV or MP3 and send it again.",
         "请将音频文件转换为 WAV 或 MP3 后重新发送。",
     ),
+    "card_missing": (
+        "Put the memory card with the tracks into the board.",
+        "请将存有曲目的存储卡插入播放模块。",
+    ),
+    "card_failed": (
+        "The board can't read its card: format it as FAT32, copy the tracks again, or replace it.",
+        "播放模块无法读取存储卡：请格式化为 FAT32 并重新拷贝曲目，或更换存储卡。",
+    ),
+    "track_missing": (
+        "Copy the track onto the card: folders are named 01 to 99, files 001.mp3 to 255.mp3.",
+        "请将曲目拷贝到存储卡：文件夹命名为 01 至 99，文件命名为 001.mp3 至 255.mp3。",
+    ),
     "unreachable": ("Check address, network cable and power of the device.", "请检查设备的地址、网线和电源。"),
     "unauthorised": (
         "Correct user name and password in the agent's configuration.",

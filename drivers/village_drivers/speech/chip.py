@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
 from village_drivers.kit import Device, DriverConfig, DriverError, NotConnected, Refused, Report, Services
+from village_drivers.line_noise import LineNoise
 from village_drivers.serial_line import SerialLine
 from village_drivers.speech.chip_type import ChipType, SpeechConfig, Timing
 from village_drivers.speech.link import ChipLink
@@ -19,8 +20,6 @@ from village_drivers.speech.replies import Reply
 from village_drivers.speech.text import Piece, clean_text, split_text
 
 _ATTEMPTS = 3
-#: A single stray byte at power-up is no noise.
-_NOISE_BYTES = 3
 
 
 class _Turn:
@@ -58,8 +57,7 @@ class SpeechChip:
         self._answered = False
         self._busy = False
         self._volume = config.volume
-        self._noise_bytes = 0
-        self._noise_since = self._noise_last = -float("inf")
+        self._noise = LineNoise(self.timing.quiet)
 
     def devices(self) -> Mapping[str, Device]:
         """The one loudspeaker."""
@@ -70,6 +68,7 @@ class SpeechChip:
         with SerialLine.open(self._config.port, self._baudrate) as line:
             link = ChipLink(line, self._baudrate, self.chip.gap_s, self._heard_noise)
             self._link, self._report = link, report
+            self._noise.quiet = self.timing.quiet
             self._answered = False
             failure = NotConnected("line_closed", f"{self._config.port}: the driver was stopped")
             try:
@@ -210,8 +209,8 @@ class SpeechChip:
             if status is not None:
                 return status
         evidence = f"{self._config.port}: no answer to {_ATTEMPTS} status queries"
-        if self._noisy():
-            evidence += f", but {self._noise_bytes} bytes that are no reply"
+        if self._noise.present(asyncio.get_running_loop().time()):
+            evidence += f", but {self._noise.count}"
         raise NotConnected("no_answer", evidence)
 
     async def _watch(self, link: ChipLink) -> None:
@@ -248,24 +247,15 @@ class SpeechChip:
             )
 
     def _heard_noise(self, count: int) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._noise_last > self.timing.quiet:
-            self._noise_bytes, self._noise_since = 0, now
-        self._noise_bytes += count
-        self._noise_last = now
+        self._noise.heard(count, asyncio.get_running_loop().time())
         self._judge()
-
-    def _noisy(self) -> bool:
-        since = asyncio.get_running_loop().time() - self._noise_last
-        return self._noise_bytes >= _NOISE_BYTES and since <= self.timing.quiet
 
     def _judge(self) -> None:
         """Report the state of a chip that answers; one that does not ends `run`."""
         if self._report is None or not self._answered:
             return
-        if self._noisy():
-            seconds = asyncio.get_running_loop().time() - self._noise_since
-            evidence = f"{self._noise_bytes} bytes that are no reply in {seconds:.0f} s"
-            self._report.state(self._config.id, "degraded", "noise", evidence)
+        now = asyncio.get_running_loop().time()
+        if self._noise.present(now):
+            self._report.state(self._config.id, "degraded", "noise", self._noise.evidence(now))
         else:
             self._report.state(self._config.id, "ok", "works", f"{self.chip.name} answers the status query")
