@@ -51,7 +51,8 @@ def open_database(path: Path, schema: str, pragmas: Sequence[str] = ()) -> tuple
         return _open(path, schema, pragmas), False
     except sqlite3.OperationalError:
         raise
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        # The module can't even read SQLite's complaint about a schema of which random bytes are left.
         put_aside(path)
         return _open(path, schema, pragmas), True
 
@@ -109,7 +110,7 @@ def _open(path: Path, schema: str, pragmas: Sequence[str]) -> sqlite3.Connection
         db.execute("PRAGMA journal_size_limit = 4194304")
         db.execute("PRAGMA cache_size = -512")
         db.executescript(schema)
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         db.close()
         raise
     return db

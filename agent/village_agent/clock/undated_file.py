@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS clock (
 CREATE TABLE IF NOT EXISTS lost (class INTEGER NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (class, reason));
 """
 
+#: A failing card gives back rows whose values are of any type.
+_COUNT, _CONTENT = "coalesce(CAST(count AS INTEGER), 0)", "coalesce(CAST(content AS BLOB), x'')"
+
 
 @dataclass(frozen=True, slots=True)
 class Undated:
@@ -74,7 +77,8 @@ class UndatedFile:
         """Return the oldest rows with their numbers: some `max_count` lines and events, at least one row if there is one."""
         found: list[tuple[int, Undated]] = []
         for number, item_class, count, content in self._db.execute(
-            "SELECT id, class, count, content FROM undated ORDER BY id LIMIT ?", (max_count,)
+            f"SELECT id, class, {_COUNT}, {_CONTENT} FROM undated WHERE class IN (0, 1, 2) ORDER BY id LIMIT ?",  # noqa: S608
+            (max_count,),
         ):
             if found and max_count < count:
                 break
@@ -143,7 +147,8 @@ class UndatedFile:
     def _drop(self, item_class: ItemClass, excess: int) -> None:
         last = dropped = 0
         for number, count, size in self._db.execute(
-            "SELECT id, count, length(content) FROM undated WHERE class = ? ORDER BY id", (item_class,)
+            f"SELECT id, {_COUNT}, length({_CONTENT}) FROM undated WHERE class = ? ORDER BY id",  # noqa: S608
+            (item_class,),
         ):
             if excess <= 0:
                 break

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 from uuid import UUID
 
-from village_agent.disk import open_database
+from village_agent.disk import open_database, put_aside
 from village_wire.commands import Command
 from village_wire.events import CommandResult, Event
 
@@ -43,6 +43,11 @@ class CommandTable:
     def __init__(self, path: Path) -> None:
         """Open or create the file. A damaged one is put aside; `begin` then says from when on commands are told apart again."""
         self._db, damaged = open_database(path, _SCHEMA)
+        if not damaged and not self._readable():
+            self._db.close()
+            put_aside(path)
+            self._db, _ = open_database(path, _SCHEMA)
+            damaged = True
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("INSERT OR IGNORE INTO clock VALUES (1, 0, ?)", (_NOT_YET if damaged else 0.0,))
@@ -111,6 +116,23 @@ class CommandTable:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _readable(self) -> bool:
+        # A failing card gives back pages that SQLite takes for good. The table holds the commands of a day.
+        try:
+            known = self._db.execute("SELECT 1 FROM command LIMIT 1").fetchone()
+            clock = self._db.execute("SELECT count(*) FROM clock WHERE id = 1").fetchone()[0]
+            if clock:
+                self.clock()
+            for (event,) in self._db.execute("SELECT event FROM result"):
+                Event.model_validate_json(event)
+            self.unfinished()
+        except sqlite3.OperationalError:
+            raise
+        except (sqlite3.DatabaseError, ValueError, TypeError, OverflowError):
+            return False
+        # The time is written before the first command.
+        return bool(clock) or known is None
 
     def _write_result(self, event: Event) -> None:
         result = cast("CommandResult", event.data)

@@ -56,7 +56,7 @@ async def _token(rest: Rest, address: InfluxAddress) -> Finding:
         # A comment is no point: this asks for the right to write and writes nothing.
         await rest.write(address.organisation, address.bucket, b"# check\n", compressed=False)
         await rest.query(f"from(bucket: {flux.quote(address.bucket)}) |> range(start: -1m) |> limit(n: 1)")
-        others = (await rest.ask("GET", "/api/v2/authorizations"))["authorizations"]
+        others = await rest.listed("/api/v2/authorizations", "authorizations")
     except Refused as error:
         return Finding(part, "down", f"may not write and read {address.bucket} ({error}): {_SETUP}")
     if others:
@@ -86,30 +86,34 @@ async def _downsampling(rest: Rest, address: InfluxAddress, raw: timedelta | Non
             f"{name} is {kept(span)}, no longer than {address.bucket}: {_SETUP} with --long-retention 5y",
         )
     try:
-        tasks = (await rest.ask("GET", "/api/v2/tasks", (("name", task_name(name)),)))["tasks"]
+        tasks = await rest.listed("/api/v2/tasks", "tasks", (("name", task_name(name)),))
     except Refused as error:
         return Finding(part, "degraded", f"the task can't be seen ({error}): {_SETUP}")
     if not tasks:
         return Finding(part, "degraded", f"no task fills {name}: {_SETUP}")
     task = tasks[0]
-    if task["status"] != "active":
+    if task.get("status") != "active":
         return Finding(part, "degraded", f"the task that fills {name} is switched off: {_SETUP}")
     if task.get("lastRunStatus") == "failed":
-        return Finding(part, "degraded", f"the task that fills {name} fails: {task.get('lastRunError', '')[:300]}")
-    return Finding(part, "ok", f"{name}, {kept(span or timedelta(0))}; its task ran last at {task['latestCompleted']}")
+        return Finding(part, "degraded", f"the task that fills {name} fails: {str(task.get('lastRunError', ''))[:300]}")
+    return Finding(
+        part, "ok", f"{name}, {kept(span or timedelta(0))}; its task ran last at {task.get('latestCompleted')}"
+    )
 
 
 async def _bucket(rest: Rest, address: InfluxAddress, name: str) -> dict[str, Any] | Refused | None:
     try:
-        found = await rest.ask("GET", "/api/v2/buckets", (("name", name), ("org", address.organisation)))
+        found = await rest.listed("/api/v2/buckets", "buckets", (("name", name), ("org", address.organisation)))
     except Refused as error:
         return error
-    return next((bucket for bucket in found["buckets"] if bucket["name"] == name), None)
+    return next((bucket for bucket in found if bucket.get("name") == name), None)
 
 
 async def _answer(rest: Rest, path: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = await rest.ask("GET", path)
+        found = await rest.ask("GET", path)
     except Refused as error:
         raise StoreUnavailable(f"InfluxDB answers {error}; see its own log", code="store_failed") from None
+    if not isinstance(found, dict):
+        raise rest.stranger(f"its answer to {path} is no JSON object")
     return found

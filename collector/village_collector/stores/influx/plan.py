@@ -70,10 +70,20 @@ def task_name(downsampled_bucket: str) -> str:
     return f"village {downsampled_bucket}"
 
 
+#: A thousand years, in seconds.
+_FOR_EVER = 1000 * 366 * 86_400
+
+
 def retention_of(bucket: dict[str, Any]) -> timedelta | None:
     """Return how long a bucket keeps points; None: for ever. `bucket` is as the server describes it."""
-    spans = [rule.get("everySeconds", 0) for rule in bucket.get("retentionRules", ()) if rule.get("type") == "expire"]
-    return timedelta(seconds=spans[0]) if spans and spans[0] else None
+    rules = bucket.get("retentionRules")
+    spans = [
+        rule.get("everySeconds")
+        for rule in (rules if isinstance(rules, list) else ())
+        if isinstance(rule, dict) and rule.get("type") == "expire"
+    ]
+    seconds = spans[0] if spans else None
+    return timedelta(seconds=seconds) if isinstance(seconds, int) and 0 < seconds < _FOR_EVER else None
 
 
 def kept(span: timedelta) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,18 @@ class Rest:
         """Close the connections."""
         await self._client.close()
 
+    async def listed(self, path: str, name: str, query: Query = ()) -> list[dict[str, Any]]:
+        """Return the objects that a list of the server holds; raises `StoreUnavailable` also for an answer without that list."""
+        answer = await self.ask("GET", path, query)
+        found = answer.get(name) if isinstance(answer, dict) else None
+        if not isinstance(found, list):
+            raise self.stranger(f"its answer to {path} has no {name}")
+        return [entry for entry in found if isinstance(entry, dict)]
+
+    def stranger(self, reason: str) -> StoreUnavailable:
+        """What answers is no InfluxDB of this version: perhaps a proxy."""
+        return StoreUnavailable(f"what answers at {self._url} is no InfluxDB 2: {reason}", code="store_failed")
+
     async def ask(self, method: str, path: str, query: Query = (), body: object = None) -> Any:
         """Return the server's JSON answer, or None for an empty one."""
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -90,6 +103,9 @@ class Rest:
             raise StoreUnavailable(
                 f"InfluxDB at {self._url}: the answer to a query was cut short: {error}", code="store_failed"
             ) from None
+        except (LookupError, TypeError, ValueError, ArithmeticError, csv.Error) as error:
+            # The library's parser stumbles over what is no table.
+            raise self.stranger(f"its answer to a query can't be read ({type(error).__name__})") from None
         return [record.values for table in tables for record in table.records]
 
     async def _call(
@@ -120,7 +136,7 @@ def _refused(error: ApiException) -> Refused:
     try:
         answer = json.loads(error.body)
         message, code = str(answer["message"]), str(answer["code"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         message, code = str(error.reason), ""
     headers: Mapping[str, str] = error.headers or {}
     wait = headers.get("Retry-After", "")

@@ -24,7 +24,7 @@ from village_collector.stores.influx.rest import InfluxAddress, Refused, Rest
 from village_collector.times import to_ns
 from village_wire.clocks import format_time
 from village_wire.ids import AGENT_PATTERN, DEVICE_PATTERN
-from village_wire.points import KINDS, Value
+from village_wire.points import KINDS
 
 _T = TypeVar("_T")
 #: Spans beyond it are read from the down-sampled bucket, for speed; a month of seconds would be millions of samples.
@@ -86,7 +86,7 @@ class InfluxStore:
         )
         found: dict[tuple[str, str], Sample] = {}
         for record in records:
-            key = (str(record["_measurement"]), str(record["_field"]))
+            key = (str(record.get("_measurement")), str(record.get("_field")))
             sample = _sample(record)
             if key[1] in KINDS.get(key[0], {}) and (key not in found or found[key].time < sample.time):
                 found[key] = sample
@@ -102,8 +102,8 @@ class InfluxStore:
         )
         found: dict[str, dict[str, Sample]] = {}
         for record in records:
-            name, sample = str(record["_field"]), _sample(record)
-            mine = found.setdefault(str(record["agent"]), {})
+            name, sample = str(record.get("_field")), _sample(record)
+            mine = found.setdefault(str(record.get("agent")), {})
             if name in KINDS[kind] and (name not in mine or mine[name].time < sample.time):
                 mine[name] = sample
         return {agent: [Field(kind, name, mine[name]) for name in sorted(mine)] for agent, mine in found.items()}
@@ -161,10 +161,10 @@ class InfluxStore:
         if known is None or time.monotonic() - known[0] > _RETENTION_SECONDS:
             place = self._address
             query = (("name", place.bucket), ("org", place.organisation))
-            answer = await self._call(lambda rest: rest.ask("GET", "/api/v2/buckets", query))
-            if not answer["buckets"]:
+            buckets = await self._call(lambda rest: rest.listed("/api/v2/buckets", "buckets", query))
+            if not buckets:
                 raise self._explain(Refused(404, f"no bucket {place.bucket!r} is shown"))
-            self._retention = known = (time.monotonic(), retention_of(answer["buckets"][0]))
+            self._retention = known = (time.monotonic(), retention_of(buckets[0]))
         return known[1]
 
     def _prepare(self, lines: bytes) -> tuple[bytes, bytes, list[BadLine]]:
@@ -261,5 +261,7 @@ async def _about_lines(write: Awaitable[None]) -> Refused | None:
 
 
 def _sample(record: dict[str, Any]) -> Sample:
-    value: Value = record["_value"]
-    return Sample(record["_time"].astimezone(UTC), value)
+    moment, value = record.get("_time"), record.get("_value")
+    if not isinstance(moment, datetime) or not isinstance(value, (bool, int, float)):
+        raise StoreUnavailable("InfluxDB answers a query with a row that has no time or no value", code="store_failed")
+    return Sample(moment.astimezone(UTC), value)
