@@ -59,13 +59,16 @@ class TimeService:
         store_events: Callable[[Sequence[ReceivedEvents]], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         document: Callable[[], tuple[int, bytes]] | None = None,
+        has_schedules: Callable[[str, str], None] = lambda _agent, _digest: None,
     ) -> None:
         """`publish` raises `SessionError` when the broker did not take the message; `store_events` blocks, and raises `StoreUnavailable`.
 
         `signer` returns the key of the moment; `document` number and payload of the command keys that agents should have.
+        `has_schedules` is told, after the answer, the digest of the schedules that an agent has; it must not block.
         """
         self._signer = signer
         self._document = document
+        self._has_schedules = has_schedules
         self._newer_known = False
         self._publish = publish
         self._store_events = store_events
@@ -115,6 +118,8 @@ class TimeService:
                 await self._publish(Publication(str(AgentTopic(agent, "clock")), payload, expiry=EXPIRY_SECONDS))
             except SessionError as error:
                 _log.debug("agent %s was not told the time: %s", agent, error)
+            if request.schedules is not None:
+                self._has_schedules(agent, request.schedules)
             await self._note_unsure(agent, request)
 
     async def _send_keys(self, agent: str, known: int | None) -> None:

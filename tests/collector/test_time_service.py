@@ -149,3 +149,21 @@ async def test_a_collector_with_old_keys_says_so_once(caplog: pytest.LogCaptureF
             await until(partial(_sent, broker, number))
     (record,) = caplog.records
     assert "copy command_key, command_key.next and command_keys.json" in record.getMessage()
+
+
+async def test_what_an_agent_says_of_its_schedules_is_passed_on_after_the_answer() -> None:
+    broker, heard = Outbox(), []
+    made = TimeService(
+        broker.signer,
+        broker.publish,
+        lambda _: None,
+        has_schedules=lambda *told: heard.append((*told, len(broker.sent))),
+    )
+    digest = "d" * 32
+    async with running(made.run()):
+        made.on_message(asking(None))
+        await until(partial(_sent, broker, 1))
+        content = encode_time_request(TimeRequest(nonce=NONCE, schedules=digest))
+        made.on_message(Received("village/1/agent/lin/time", content, retained=False))
+        await until(lambda: bool(heard))
+    assert heard == [("lin", digest, 2)]

@@ -57,6 +57,7 @@ def test_an_agent_hears_its_area_and_all_above() -> None:
         "village/1/agent/a/ack",
         "village/1/agent/a/clock",
         "village/1/agent/a/keys",
+        "village/1/agent/a/schedule",
         "village/1/agent/a/status",
         "village/1/area/330110101205-g01/command",
         "village/1/area/330110101205/command",

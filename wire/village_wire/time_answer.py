@@ -39,10 +39,12 @@ class TimeRequest(_Model):
 
     `session` and `unsure_seconds` are there while the agent does not know the time, and say for how long it has been connected so.
     `keys` is the number of the newest document of command keys that it knows: a newer one is sent before the answer.
+    `schedules` is the digest of the schedules that it has (`village_wire.schedules.digest_of`): those that it lacks are sent.
     """
 
     nonce: HexId
     keys: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    schedules: HexId | None = None
     session: HexId | None = None
     unsure_seconds: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 

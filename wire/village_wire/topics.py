@@ -13,7 +13,9 @@ PREFIX = "village/1"
 #: Groups of shared subscriptions over which several collectors divide the load begin with this.
 COLLECTORS = "collectors"
 
-AgentChannel = Literal["status", "inventory", "telemetry", "event", "time", "ack", "command", "clock", "keys"]
+AgentChannel = Literal[
+    "status", "inventory", "telemetry", "event", "time", "ack", "command", "clock", "keys", "schedule"
+]
 AGENT_CHANNELS: tuple[AgentChannel, ...] = (
     "status",
     "inventory",
@@ -24,6 +26,7 @@ AGENT_CHANNELS: tuple[AgentChannel, ...] = (
     "command",
     "clock",
     "keys",
+    "schedule",
 )
 _AGENT = re.compile(AGENT_PATTERN)
 
@@ -70,8 +73,8 @@ def parse_topic(text: str) -> AgentTopic | AreaCommandTopic:
 
 
 def agent_subscriptions(agent: str, area: str) -> list[str]:
-    """Topics that an agent listens to: its own commands, acks, time, command keys and status, and the commands of its area and of all above it."""
-    channels: tuple[AgentChannel, ...] = ("command", "ack", "clock", "keys", "status")
+    """Topics that an agent listens to: its own commands, acks, time, command keys, schedules and status, and the commands of its area and of all above it."""
+    channels: tuple[AgentChannel, ...] = ("command", "ack", "clock", "keys", "schedule", "status")
     own = [str(AgentTopic(agent, channel)) for channel in channels]
     return own + [str(AreaCommandTopic(code)) for code in chain(area)]
 

@@ -30,7 +30,7 @@ MAX_QUEUED = 1000
 MAX_CONNECTIONS = 10_000
 
 _WRITES: tuple[AgentChannel, ...] = ("inventory", "telemetry", "event", "time")
-_READS: tuple[AgentChannel, ...] = ("command", "ack", "clock", "keys")
+_READS: tuple[AgentChannel, ...] = ("command", "ack", "clock", "keys", "schedule")
 _AGENT = re.compile(AGENT_PATTERN)
 _COLLECTOR = re.compile(r"village_collector-[0-9a-f]{16}", re.ASCII)
 

@@ -36,6 +36,7 @@ OWN = {
     "ack": "read",
     "clock": "read",
     "keys": "read",
+    "schedule": "read",
 }
 #: What it may do in its own area and in those above, and in no other.
 AREA = {"command": "read", "live/1": "read", "live/1/x": "read"}
