@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from village_wire.areas import chain
+from village_wire.areas import chain, parse_area
 from village_wire.ids import AGENT_PATTERN
 from village_wire.topics import PREFIX, AgentChannel, AgentTopic, AreaCommandTopic
 
@@ -54,7 +54,7 @@ def access_rules(agents: Mapping[str, str], collectors: Iterable[str]) -> str:
         lines += ["", f"user {agent}", f"topic readwrite {AgentTopic(agent, 'status')}"]
         lines += [f"topic write {AgentTopic(agent, channel)}" for channel in _WRITES]
         lines += [f"topic read {AgentTopic(agent, channel)}" for channel in _READS]
-        for code in chain(area):
+        for code in chain(parse_area(area)):
             lines += [f"topic read {AreaCommandTopic(code)}", f"topic read {PREFIX}/area/{code}/live/#"]
     return "\n".join(lines) + "\n"
 
