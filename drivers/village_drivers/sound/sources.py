@@ -1,4 +1,4 @@
-"""Where sound comes from: a file or a text, decoded by child processes to the form of `pcm`."""
+"""Where sound comes from: a file or a text, decoded by child processes to a form of `pcm`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from village_drivers.kit import NotConnected, Refused
 from village_drivers.programs import Child, child
-from village_drivers.sound.pcm import BLOCK_BYTES, RATE
+from village_drivers.sound.pcm import Form
 
 #: A decoder is faster than real time; one that gives nothing for so long hangs (a network folder that went away).
 _STALL_SECONDS = 10.0
@@ -23,7 +23,7 @@ class Source(Protocol):
     """Sound, block by block."""
 
     async def read(self) -> bytes:
-        """Return the next block of at most `BLOCK_BYTES`, empty at the end.
+        """Return the next block of at most 20 ms, empty at the end.
 
         Raises:
             Refused: the sound can't be decoded; `unplayable`, and what the decoder says.
@@ -32,8 +32,9 @@ class Source(Protocol):
 
 
 class _Decoded:
-    def __init__(self, name: str, decoder: Child, speaker: Child | None) -> None:
+    def __init__(self, name: str, decoder: Child, speaker: Child | None, block_bytes: int) -> None:
         self._name = name
+        self._block_bytes = block_bytes
         self._decoder = decoder
         self._speaker = speaker
         self._heard = False
@@ -53,7 +54,7 @@ class _Decoded:
 
     async def _block(self) -> bytes:
         try:
-            return await self._decoder.stdout.readexactly(BLOCK_BYTES)
+            return await self._decoder.stdout.readexactly(self._block_bytes)
         except asyncio.IncompleteReadError as end:
             return end.partial
 
@@ -65,7 +66,7 @@ class _Decoded:
 
 
 @asynccontextmanager
-async def file_source(path: str, gain: float, start_seconds: float) -> AsyncIterator[Source]:
+async def file_source(path: str, gain: float, start_seconds: float, form: Form) -> AsyncIterator[Source]:
     """Decode a sound file of any format that ffmpeg knows, from `start_seconds` on.
 
     Raises:
@@ -75,13 +76,13 @@ async def file_source(path: str, gain: float, start_seconds: float) -> AsyncIter
     if not await asyncio.to_thread(os.path.isfile, path):
         raise Refused("unplayable", f"{path} does not exist")
     # `file:` keeps a name with a colon or a leading dash from meaning something else.
-    arguments = ("-ss", f"{start_seconds:.6f}", "-i", f"file:{path}", "-map", "0:a:0", *_to_pcm(gain))
-    async with child("ffmpeg", *_DECODER, *arguments, stdout=PIPE, limit=BLOCK_BYTES) as decoder:
-        yield _Decoded(Path(path).name, decoder, None)
+    arguments = ("-ss", f"{start_seconds:.6f}", "-i", f"file:{path}", "-map", "0:a:0", *_to_pcm(gain, form))
+    async with child("ffmpeg", *_DECODER, *arguments, stdout=PIPE, limit=form.block_bytes) as decoder:
+        yield _Decoded(Path(path).name, decoder, None, form.block_bytes)
 
 
 @asynccontextmanager
-async def speech_source(text: str, voice: str, words_per_minute: int, gain: float) -> AsyncIterator[Source]:
+async def speech_source(text: str, voice: str, words_per_minute: int, gain: float, form: Form) -> AsyncIterator[Source]:
     """Speak a text with espeak-ng. The text goes through a pipe: it may hold what the process list must not show.
 
     Raises:
@@ -98,15 +99,16 @@ async def speech_source(text: str, voice: str, words_per_minute: int, gain: floa
             )  # fmt: skip
             decoder = await children.enter_async_context(
                 child(
-                    "ffmpeg", *_DECODER, "-f", "wav", "-ignore_length", "1", "-i", "pipe:0", *_to_pcm(gain),
-                    stdin=reading, stdout=PIPE, limit=BLOCK_BYTES,
+                    "ffmpeg", *_DECODER, "-f", "wav", "-ignore_length", "1", "-i", "pipe:0", *_to_pcm(gain, form),
+                    stdin=reading, stdout=PIPE, limit=form.block_bytes,
                 )
             )  # fmt: skip
         finally:
             os.close(reading)
             os.close(writing)
-        yield _Decoded("the text", decoder, speaker)
+        yield _Decoded("the text", decoder, speaker, form.block_bytes)
 
 
-def _to_pcm(gain: float) -> tuple[str, ...]:
-    return ("-vn", "-af", f"volume={gain:.6f}", "-f", "s16le", "-ar", str(RATE), "-ac", "1", "pipe:1")
+def _to_pcm(gain: float, form: Form) -> tuple[str, ...]:
+    shape = ("-f", form.codec, "-ar", str(form.rate), "-ac", str(form.channels))
+    return ("-vn", "-af", f"volume={gain:.6f}", *shape, "pipe:1")
