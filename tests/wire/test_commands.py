@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from village_wire.commands import (
     BadSignature,
+    Broadcast,
     Command,
     InvalidCommand,
     Target,
@@ -105,3 +106,18 @@ def test_keys_as_text() -> None:
     assert decode_public_key(encode_public_key(KEY.public_key())) == KEY.public_key()
     with pytest.raises(ValueError, match="32"):
         decode_public_key("AAAA")
+
+
+def test_a_broadcast_has_one_kind_of_sound() -> None:
+    voice = {"key": encode_public_key(KEY.public_key())}
+    end = TIME + timedelta(hours=1)
+    assert Broadcast.model_validate({"rank": "notice", "live": voice, "end": end}).live is not None
+    for wrong in (
+        {"rank": "notice", "end": end},
+        {"rank": "notice", "end": end, "live": voice, "text": "x"},
+        {"rank": "notice", "end": end, "live": voice, "times": 2},
+        {"rank": "notice", "end": end, "live": voice, "start": TIME},
+        {"rank": "notice", "end": end, "live": {"key": "x"}},
+    ):
+        with pytest.raises(ValidationError):
+            Broadcast.model_validate(wrong)

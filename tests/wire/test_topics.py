@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from village_wire.topics import (
     AgentTopic,
     AreaCommandTopic,
     InvalidTopic,
+    LiveTopic,
     agent_subscriptions,
     collector_subscription,
     parse_topic,
@@ -26,6 +28,8 @@ def test_agent_topics_round_trip(agent: str, channel: str) -> None:
 def test_area_topics_round_trip() -> None:
     topic = AreaCommandTopic("330110101205-g01")
     assert parse_topic(str(topic)) == topic
+    live = LiveTopic("330110101205", UUID("0199f9f4-0000-7000-8000-000000000001"))
+    assert parse_topic(str(live)) == live
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,9 @@ def test_area_topics_round_trip() -> None:
         "village/2/agent/a/status",
         "village/1/agent/a/status/x",
         "village/1/area/12/command",
+        "village/1/area/12/live/0199f9f4-0000-7000-8000-000000000001",
+        "village/1/area/330110101205/live/0199F9F4-0000-7000-8000-000000000001",
+        "village/1/area/330110101205/live/1",
         "village/1/agent/a\n/status",
         "",
     ],
@@ -65,6 +72,12 @@ def test_an_agent_hears_its_area_and_all_above() -> None:
         "village/1/area/330110000000/command",
         "village/1/area/330100000000/command",
         "village/1/area/330000000000/command",
+        "village/1/area/330110101205-g01/live/#",
+        "village/1/area/330110101205/live/#",
+        "village/1/area/330110101000/live/#",
+        "village/1/area/330110000000/live/#",
+        "village/1/area/330100000000/live/#",
+        "village/1/area/330000000000/live/#",
     ]
 
 

@@ -34,3 +34,16 @@ class Audio(BaseModel):
     bytes: Annotated[int, Field(ge=1, le=MAX_AUDIO_BYTES)]
     seconds: Annotated[float, Field(gt=0, le=MAX_AUDIO_SECONDS)]
     token: Annotated[str, Field(max_length=100, repr=False)]
+
+
+#: Whoever has more to say speaks again.
+MAX_LIVE_SECONDS = 2 * 3600.0
+
+
+class Voice(BaseModel):
+    """Live voice, see `village_wire.live`. `key` is the Ed25519 key (base64) that signs this stream's packets and nothing else."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+    codec: Literal["opus"] = "opus"

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from village_wire.areas import Area
-from village_wire.broadcasts import Audio, Category, Class
+from village_wire.broadcasts import Audio, Category, Class, Voice
 from village_wire.clocks import Instant
 from village_wire.events import first_problem
 from village_wire.ids import AgentId, DeviceId
@@ -60,9 +60,9 @@ class Stop(_Model):
 class Broadcast(_Model):
     """Let the target's loudspeakers be heard; the command's id is the broadcast's.
 
-    The sound is a text or a file. It may begin at `start` (None: at once) and counts until `end`, which is the command's expiry. It is
-    heard `times` times with `pause` seconds between two. `volume` is in percent; None leaves it to the loudspeaker's own for the class.
-    `category` is repeated in the receipts.
+    The sound is a text, a file, or live voice, which comes on the `LiveTopic` of its areas. It may begin at `start` (None: at once) and
+    counts until `end`, which is the command's expiry. It is heard `times` times with `pause` seconds between two. `volume` is in percent;
+    None leaves it to the loudspeaker's own for the class. `category` is repeated in the receipts.
     """
 
     kind: Literal["broadcast"] = "broadcast"
@@ -70,6 +70,7 @@ class Broadcast(_Model):
     title: Annotated[str, Field(max_length=80)] = ""
     text: Annotated[str, Field(min_length=1, max_length=MAX_SPOKEN)] | None = None
     audio: Audio | None = None
+    live: Voice | None = None
     start: Instant | None = None
     end: Instant
     times: Annotated[int, Field(ge=1, le=100)] = 1
@@ -80,8 +81,10 @@ class Broadcast(_Model):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if (self.text is None) == (self.audio is None):
-            raise ValueError("a broadcast is either a text or a sound file")
+        if [self.text, self.audio, self.live].count(None) != 2:
+            raise ValueError("a broadcast is either a text, a sound file or live voice")
+        if self.live is not None and (self.times > 1 or self.start is not None):
+            raise ValueError("live voice is heard once, and at once")
         if self.start is not None and self.start >= self.end:
             raise ValueError("a broadcast ends after it begins")
         return self

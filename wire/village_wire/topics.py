@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
 from village_wire.areas import InvalidArea, chain, parse_area
 from village_wire.ids import AGENT_PATTERN
@@ -56,7 +57,18 @@ class AreaCommandTopic:
         return f"{PREFIX}/area/{self.area}/command"
 
 
-def parse_topic(text: str) -> AgentTopic | AreaCommandTopic:
+@dataclass(frozen=True, slots=True)
+class LiveTopic:
+    """`village/1/area/<code>/live/<broadcast>`: live voice for those in an area."""
+
+    area: str
+    broadcast: UUID
+
+    def __str__(self) -> str:
+        return f"{PREFIX}/area/{self.area}/live/{self.broadcast}"
+
+
+def parse_topic(text: str) -> AgentTopic | AreaCommandTopic | LiveTopic:
     """Take a topic apart; raise `InvalidTopic` for one that is not ours."""
     parts = text.split("/")
     if len(parts) == 5 and "/".join(parts[:2]) == PREFIX:
@@ -69,6 +81,13 @@ def parse_topic(text: str) -> AgentTopic | AreaCommandTopic:
                 return AreaCommandTopic(parse_area(parts[3]))
             except InvalidArea as error:
                 raise InvalidTopic(str(error)) from None
+    if len(parts) == 6 and "/".join(parts[:3]) == f"{PREFIX}/area" and parts[4] == "live":
+        try:
+            topic = LiveTopic(parse_area(parts[3]), UUID(parts[5]))
+        except ValueError as error:
+            raise InvalidTopic(str(error)) from None
+        if str(topic) == text:
+            return topic
     raise InvalidTopic(f"not a topic of this system: {text[:80]!r}")
 
 
@@ -76,7 +95,12 @@ def agent_subscriptions(agent: str, area: str) -> list[str]:
     """Topics that an agent listens to: its own commands, acks, time, command keys, schedules and status, and the commands of its area and of all above it."""
     channels: tuple[AgentChannel, ...] = ("command", "ack", "clock", "keys", "schedule", "status")
     own = [str(AgentTopic(agent, channel)) for channel in channels]
-    return own + [str(AreaCommandTopic(code)) for code in chain(area)]
+    return [*own, *(str(AreaCommandTopic(code)) for code in chain(area)), *map(live_filter, chain(area))]
+
+
+def live_filter(area: str) -> str:
+    """The topics of all live voice for an area."""
+    return f"{PREFIX}/area/{area}/live/#"
 
 
 def collector_subscription(channel: AgentChannel, group: str = COLLECTORS) -> str:
