@@ -20,7 +20,9 @@ from village_collector.stores.ledger_records import merge_ledger
 from village_collector.stores.link_records import note_connection, note_link_loss, read_link
 from village_collector.stores.merging import chunks, merge_results, merge_states
 from village_collector.stores.people_records import PeopleRecords
+from village_collector.stores.publicity_records import PublicityRecords, merge_publicity
 from village_collector.stores.receipt_merging import merge_receipts
+from village_collector.stores.schedule_records import ScheduleRecords
 from village_collector.stores.tables import agents, dead_letters, devices, events, states
 from village_collector.stores.token_records import TokenRecords
 from village_wire.events import Event
@@ -39,7 +41,15 @@ _PURGED_AT_ONCE = 2000
 
 
 class ControlStore(
-    ControlReads, CommandRecords, BroadcastRecords, IdentityRecords, AuditRecords, PeopleRecords, TokenRecords
+    ControlReads,
+    CommandRecords,
+    BroadcastRecords,
+    ScheduleRecords,
+    PublicityRecords,
+    IdentityRecords,
+    AuditRecords,
+    PeopleRecords,
+    TokenRecords,
 ):
     """Implements `village_collector.ports.ControlSink`. Every method blocks on the disk: call it in a thread.
 
@@ -147,6 +157,7 @@ def _store_events(connection: Connection, batches: Sequence[ReceivedEvents]) -> 
     merge_states(connection, news)
     merge_results(connection, news)
     merge_receipts(connection, news)
+    merge_publicity(connection, [(batch.agent, areas.get(batch.agent, ""), event) for batch, event in offered.values()])
     merge_ledger(connection, [(batch.agent, event, batch.received) for batch, event in offered.values()])
 
 

@@ -284,6 +284,35 @@ receipts = Table(
     Column("event", Text),
 )
 
+#: What agents play by themselves, a row per target that ever had programmes. `target` is `schedules.target_text`, `document` a
+#: `Schedule` as it is signed. A row stays when its programmes are removed: agents must hear of that, and its number goes on.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("area", Text),
+    Column("agent", Text),
+    Column("device", Text),
+    Column("number", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("changed", Time, nullable=False),
+    Column("by", Words, nullable=False),
+)
+
+#: Seconds of sound by the last receipts of broadcasts that have a category: sums by month (`2026-11`, of China's time), the agent's area at
+#: that time, loudspeaker and category.
+publicity = Table(
+    "publicity",
+    metadata,
+    Column("month", Text, primary_key=True),
+    Column("area", Text, primary_key=True),
+    Column("agent", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("seconds", Float, nullable=False),
+    Column("plays", Integer, nullable=False),
+)
+
 dead_letters = Table(
     "dead_letters",
     metadata,

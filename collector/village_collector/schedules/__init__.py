@@ -1,0 +1,1 @@
+"""What agents play by themselves: kept, signed, and brought to each."""
