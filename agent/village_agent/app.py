@@ -17,6 +17,8 @@ from village_agent.disk import KEPT_BYTES, DiskThread
 from village_agent.door.runtime import DoorRuntime
 from village_agent.health import feed_watchdog, report_disk, report_losses, report_self
 from village_agent.identity.keyring import KeyRing, PinnedKey
+from village_agent.loudspeaker.cache import Source
+from village_agent.loudspeaker.stations import Stations
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.own_state import OwnState, watch_clock
 from village_agent.pace import Pace
@@ -113,6 +115,15 @@ class Agent:
         self._supervisor = Supervisor(roster, self._hub)
         self._doors = DoorRuntime(settings.doors, roster, self._hub)
         self._addressee = Addressee(self._agent, settings.area, self._keys)
+        self._loudspeakers = Stations(
+            settings.loudspeakers,
+            settings.state_dir,
+            self._disk,
+            roster,
+            self._hub,
+            self._timekeeper,
+            Source(settings.api, settings.ca_file, self._judges_time),
+        )
         self._commands = CommandRuntime(
             self._addressee,
             settings.state_dir / "commands.db",
@@ -121,6 +132,7 @@ class Agent:
             roster,
             self._hub,
             self._timekeeper,
+            self._loudspeakers,
             settings.ca_file,
             self._judges_time,
         )
@@ -134,10 +146,14 @@ class Agent:
         self._clock_topic = str(AgentTopic(self._agent, "clock"))
         self._devices_changed = asyncio.Event()
         self._outbox.on_condition = partial(report_disk, self._own_state)
-        self._timekeeper.on_change = self._recorder.clock_changed
+        self._timekeeper.on_change = self._clock_changed
         self._recorder.on_restored = self._timekeeper.restored
         self._hub.on_card = self._doors.on_card
         self._hub.on_devices_changed = self._devices_changed.set
+
+    def _clock_changed(self) -> None:
+        self._recorder.clock_changed()
+        self._loudspeakers.clock_changed()
 
     def _make_keys(self, settings: Settings) -> PinnedKey | KeyRing:
         identity = settings.identity
@@ -205,6 +221,7 @@ class Agent:
                 work = {
                     "supervisor": self._supervisor.run(),
                     "doors": self._doors.run(),
+                    "loudspeakers": self._loudspeakers.run(),
                     "clock": self._timekeeper.run(),
                     "commands": self._commands.run(),
                     "uplink": self._uplink.run(),
@@ -232,6 +249,7 @@ class Agent:
                 for task in tasks:
                     task.cancel()
         finally:
+            await self._loudspeakers.close()
             writer.cancel()
             await asyncio.wait([writer])
             await self._commands.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from village_agent.loudspeaker.settings import LoudspeakersTable
 from village_agent.steadiness import BETTER_SECONDS, WORSE_SECONDS
 from village_drivers.kit import Driver, DriverConfig
 from village_drivers.registry import DRIVERS
@@ -98,6 +99,11 @@ class CollectorTable(_Table):
         examples=["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],
     )
     username: str | None = Field(None, description="User name at the broker. MQTT 用户名。", examples=["box-7"])
+    api: Annotated[str, Field(pattern=r"^https?://[^/?#]+/?$", max_length=300)] | None = Field(
+        None,
+        description="Address of the collector's API, from where sound files are fetched, for an agent that is not enrolled. 采集端 API 地址，用于下载音频文件（未注册的代理填写）。",
+        examples=["https://collector.example:8443"],
+    )
     password_file: Path | None = Field(
         None,
         description="File that holds nothing but the password. 只含密码的文件。",
@@ -228,6 +234,7 @@ class Settings:
     devices: tuple[DriverEntry, ...]
     doors: tuple[DoorTable, ...]
     password: SecretStr | None
+    loudspeakers: LoudspeakersTable
 
     @property
     def version(self) -> str:
@@ -243,6 +250,11 @@ class Settings:
     def ca_file(self) -> Path | None:
         """Certificates to trust, for the broker and for uploads."""
         return self.identity.ca_file if self.identity is not None else self._path(self.collector.ca_file)
+
+    @property
+    def api(self) -> str | None:
+        """The collector's API, from where sound files come; None where nobody said where it is."""
+        return self.identity.record.api if self.identity is not None else self.collector.api
 
     @property
     def address(self) -> BrokerAddress:
@@ -301,11 +313,12 @@ class _Reader:
         self._problems: list[Problem] = []
 
     def read(self, document: dict[str, Any]) -> Settings:
-        for key in document.keys() - {"agent", "collector", "outbox", "devices", "doors"}:
+        for key in document.keys() - {"agent", "collector", "outbox", "devices", "doors", "loudspeakers"}:
             self._add((key,), "unknown key")
         agent = self._table(AgentTable, document.get("agent", {}), ("agent",))
         collector = self._table(CollectorTable, document.get("collector", {}), ("collector",))
         outbox = self._table(OutboxTable, document.get("outbox", {}), ("outbox",))
+        loudspeakers = self._table(LoudspeakersTable, document.get("loudspeakers", {}), ("loudspeakers",))
         devices = [self._device(table, index) for index, table in enumerate(self._array(document, "devices"))]
         doors = [
             self._table(DoorTable, table, ("doors", index))
@@ -319,14 +332,25 @@ class _Reader:
             for key in ("ca_file", "certificate_file", "key_file"):
                 self._content(getattr(collector, key), key)
         identity = None if agent is None or collector is None else self._identity(agent, collector)
-        if self._problems or agent is None or collector is None or outbox is None:
+        if self._problems or agent is None or collector is None or outbox is None or loudspeakers is None:
             raise InvalidSettings(self._file, self._problems)
         name = identity.agent if identity is not None else agent.id or ""
         area = identity.record.area if identity is not None else agent.area or ""
         drivers = tuple(entry for entry in devices if entry is not None)
         rules = tuple(door for door in doors if door is not None)
         return Settings(
-            self._file, self._text, name, area, identity, agent, collector, outbox, drivers, rules, password
+            self._file,
+            self._text,
+            name,
+            area,
+            identity,
+            agent,
+            collector,
+            outbox,
+            drivers,
+            rules,
+            password,
+            loudspeakers,
         )
 
     def _identity(self, agent: AgentTable, collector: CollectorTable) -> Identity | None:

@@ -68,6 +68,8 @@ class Hub:
         self.invalid: Counter[str] = Counter()
         self.on_card: Callable[[str, CardRead], None] = lambda _reader, _card: None
         self.on_devices_changed: Callable[[], None] = lambda: None
+        #: A loudspeaker says that it sounds.
+        self.on_busy: Callable[[str], None] = lambda _device: None
 
     def event(self, device: str | None, data: EventData) -> Event:
         """Return an event that happens now."""
@@ -80,6 +82,8 @@ class Hub:
     def reading(self, kind: str, device: str, fields: Mapping[str, Value]) -> None:
         """Record a reading taken now; raises `InvalidPoint`."""
         self.sink.add_line(encode_point(kind, self.agent, device, fields, self.now_ns()))
+        if kind == "loudspeaker" and fields.get("busy"):
+            self.on_busy(device)
 
     async def record(self, device: str | None, data: EventData) -> None:
         """As `post`, and return when the event is on disk; raises `OutboxUnavailable` when it must wait for that in memory."""

@@ -72,6 +72,13 @@ class Roster:
                     problems.append(problem_at(settings.text, ("doors", index, key), f"there is no device {device!r}"))
             if door.lock in known and "door" not in abilities_of(known[door.lock].handle):
                 problems.append(problem_at(settings.text, ("doors", index, "lock"), f"{door.lock!r} has no lock"))
+        for index, table in enumerate(settings.loudspeakers.devices):
+            for key, wanted, ability in (("id", table.id, "loudspeaker"), ("amplifier", table.amplifier, "switch")):
+                at = ("loudspeakers", "devices", index, key)
+                if wanted is not None and complete and wanted not in known:
+                    problems.append(problem_at(settings.text, at, f"there is no device {wanted!r}"))
+                elif wanted in known and ability not in abilities_of(known[wanted].handle):
+                    problems.append(problem_at(settings.text, at, f"{wanted!r} is no {ability}"))
         if problems:
             raise InvalidSettings(settings.file, problems)
         return cls(units)

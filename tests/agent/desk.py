@@ -15,8 +15,12 @@ from tests.agent.collector import KEY
 from tests.agent.kit import AREA, Site, running, site
 from village_agent.commands.runtime import Addressee, CommandRuntime
 from village_agent.identity.keyring import Keys, PinnedKey
+from village_agent.loudspeaker.cache import Source
+from village_agent.loudspeaker.settings import LoudspeakersTable
+from village_agent.loudspeaker.stations import Stations
 from village_agent.roster import Unit
-from village_wire.commands import Arguments, Command, Target, sign_command
+from village_wire.broadcasts import Audio
+from village_wire.commands import Arguments, Broadcast, Command, Target, sign_command
 from village_wire.events import CommandResult, Event, Receipt
 from village_wire.session import Received
 
@@ -52,6 +56,9 @@ class _Clock:
     def now(self) -> datetime:
         return self._clock.now
 
+    def now_ns(self) -> int:
+        return int(self._clock.now.timestamp() * 1e9)
+
     def connected(self) -> None:
         self._clock.asked += 1
 
@@ -69,6 +76,14 @@ class Desk:
         wanted = target or Target(agent="box")
         expires = now + timedelta(seconds=lifetime)
         return Command(id=uuid4(), target=wanted, arguments=arguments, issuer="wang", issued=now, expires=expires)
+
+    def text(self, text: str) -> Broadcast:
+        """A broadcast that counts for a minute."""
+        return Broadcast(rank="notice", text=text, end=self.clock.now + timedelta(seconds=60))
+
+    def audio(self, audio: Audio) -> Broadcast:
+        """As `text`."""
+        return Broadcast(rank="notice", audio=audio, end=self.clock.now + timedelta(seconds=60))
 
     def send(self, command: Command, *, retained: bool = False, key: Ed25519PrivateKey = KEY) -> None:
         self.commands.on_message(Received(TOPIC, sign_command(command, key), retained))
@@ -100,9 +115,14 @@ async def desk(folder: Path, *units: Unit, clock: Clock | None = None, keys: Key
     async with site(folder, *units) as parts:
         addressee = Addressee("box", AREA, keys or PinnedKey(KEY.public_key()))
         path = folder / "commands.db"
-        commands = CommandRuntime(addressee, path, parts.disk, parts.outbox, parts.roster, parts.hub, _Clock(used))
+        wall = _Clock(used)
+        loudspeakers = Stations(LoudspeakersTable(), folder, parts.disk, parts.roster, parts.hub, wall, Source(None))
+        commands = CommandRuntime(
+            addressee, path, parts.disk, parts.outbox, parts.roster, parts.hub, wall, loudspeakers
+        )
         try:
-            async with running(commands.run()):
+            async with running(loudspeakers.run()), running(commands.run()):
                 yield Desk(parts, commands, used)
         finally:
+            await loudspeakers.close()
             await commands.close()

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from village_agent.commands.upload import MAX_PICTURE_BYTES, UploadFailed, upload_jpeg
+from village_agent.loudspeaker.stations import Outcome, Stations
 from village_agent.report import Hub
 from village_drivers.abilities import Camera, Door, Indicator, Loudspeaker, Switch
 from village_drivers.kit import Device, DriverError, Refused
-from village_wire.commands import Command, Indicate, Say, Snapshot, Stop, SwitchTo, Unlock
-from village_wire.events import CommandResult, DoorUnlocked, Receipt
+from village_wire.commands import Broadcast, Command, Indicate, Say, Snapshot, Stop, SwitchTo, Unlock, Withdraw
+from village_wire.events import CommandResult, DoorUnlocked
 
 _log = logging.getLogger(__name__)
 
@@ -23,8 +24,6 @@ _log = logging.getLogger(__name__)
 ANSWER_SECONDS = 15.0
 #: A camera may have to wait for its next key frame.
 SNAPSHOT_SECONDS = 20.0
-#: Slow speech takes 0.4 s a character; a `say` that takes much longer hangs.
-SECONDS_PER_CHARACTER = 0.8
 #: Each holds a picture of up to 4 MiB in memory.
 MAX_SNAPSHOTS = 2
 
@@ -35,17 +34,21 @@ class Executor:
     """Runs commands on devices: those of one kind on one device one after the other, all others side by side."""
 
     def __init__(
-        self, hub: Hub, now: Callable[[], datetime], ca_file: Path | None, check_time: Callable[[], bool] = lambda: True
+        self,
+        hub: Hub,
+        now: Callable[[], datetime],
+        loudspeakers: Stations,
+        ca_file: Path | None,
+        check_time: Callable[[], bool] = lambda: True,
     ) -> None:
         """`ca_file` and `check_time` are for uploads, see `upload_jpeg`."""
         self._hub = hub
         self._now = now
+        self._loudspeakers = loudspeakers
         self._ca_file = ca_file
         self._check_time = check_time
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._snapshots = asyncio.Semaphore(MAX_SNAPSHOTS)
-        #: How often each loudspeaker was silenced.
-        self._stops: defaultdict[str, int] = defaultdict(int)
 
     async def execute(self, command: Command, name: str, device: Device) -> CommandResult:
         """Return the final result; raises nothing but cancellation."""
@@ -71,13 +74,17 @@ class Executor:
 
     async def _dispatch(self, command: Command, name: str, handle: object) -> Result:
         arguments = command.arguments
+        if isinstance(arguments, Broadcast):
+            return _told(await self._loudspeakers.queue(command.id, arguments, name))
+        if isinstance(arguments, Withdraw):
+            return _told(await self._loudspeakers.withdraw(arguments.broadcast, name, arguments.reason))
         if isinstance(arguments, Stop):
-            self._stops[name] += 1
+            dropped = await self._loudspeakers.drop_all(name, f"stopped by {command.issuer}")
             async with asyncio.timeout(ANSWER_SECONDS):
                 await cast("Loudspeaker", handle).stop()
-            return "done", "", {}
+            return "done", "", {"dropped": dropped} if dropped else {}
         if isinstance(arguments, Say):
-            return await self._say(command, arguments, name, cast("Loudspeaker", handle))
+            return "refused", "texts are spoken by the command broadcast", {}
         async with self._locks[arguments.kind, name]:
             if self._now() >= command.expires:
                 return "refused", "expired", {}
@@ -94,37 +101,6 @@ class Executor:
                     await cast("Indicator", handle).indicate(arguments.colour, arguments.buzzer, arguments.seconds)
         return "done", "", {}
 
-    async def _say(self, command: Command, say: Say, name: str, loudspeaker: Loudspeaker) -> Result:
-        stops = self._stops[name]
-        lock = self._locks["say", name]
-        if lock.locked():
-            self._receipt(command, name, "queued")
-        async with lock:
-            if self._stops[name] != stops:
-                self._receipt(command, name, "skipped", "stopped before its turn")
-                return "refused", "stopped before its turn", {}
-            if self._now() >= command.expires:
-                self._receipt(command, name, "skipped", "expired")
-                return "refused", "expired", {}
-            self._receipt(command, name, "started")
-            try:
-                async with asyncio.timeout(60.0 + SECONDS_PER_CHARACTER * len(say.text)):
-                    evidence = await loudspeaker.say(say.text, say.volume)
-            except DriverError as error:
-                self._receipt(command, name, "failed", str(error))
-                return "failed", str(error), {"code": error.code}
-            except TimeoutError:
-                self._receipt(command, name, "failed", "the loudspeaker did not end in time")
-                raise
-            except asyncio.CancelledError:
-                self._receipt(command, name, "failed", "the agent was stopped")
-                raise
-            except Exception as error:
-                self._receipt(command, name, "failed", f"fault of the program: {type(error).__name__}")
-                raise
-            self._receipt(command, name, "finished", evidence=evidence)
-            return "done", "", {"evidence": evidence[:1000]}
-
     async def _snapshot(self, snapshot: Snapshot, camera: Camera) -> Result:
         async with asyncio.timeout(SNAPSHOT_SECONDS):
             picture = await camera.snapshot()
@@ -135,5 +111,6 @@ class Executor:
         )
         return "done", "", {"bytes": len(picture)}
 
-    def _receipt(self, command: Command, name: str, stage: Any, reason: str = "", evidence: str = "") -> None:
-        self._hub.post(name, Receipt(broadcast=command.id, stage=stage, reason=reason[:1000], evidence=evidence[:1000]))
+
+def _told(outcome: Outcome) -> Result:
+    return "done" if outcome.done else "refused", outcome.reason, {}

@@ -24,6 +24,7 @@ from village_agent.commands.execution import Executor
 from village_agent.commands.record import CommandRecord, NoRecord
 from village_agent.disk import DiskThread
 from village_agent.identity.keyring import Keys
+from village_agent.loudspeaker.stations import Stations
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub, Sink
 from village_agent.roster import Roster
@@ -44,8 +45,8 @@ MAX_UNDER_WAY = 200
 CLOCK_SECONDS = 5.0
 #: A command issued later than this after our time means that our clock is behind, and no expiry can be judged.
 MAX_CLOCK_LAG = timedelta(minutes=1)
-#: Kinds that must not act once one of another kind, issued later, has acted on the same device: a text would sound after its stop.
-_OVERTAKEN_BY = {"say": "stop", "switch": "switch"}
+#: Kinds that must not act once one of another kind, issued later, has acted on the same device: a broadcast would sound after its stop.
+_OVERTAKEN_BY = {"broadcast": "stop", "switch": "switch"}
 #: A stream of forged commands must not fill the outbox.
 ALARM_SECONDS = 600.0
 
@@ -89,6 +90,7 @@ class CommandRuntime:
         roster: Roster,
         hub: Hub,
         clock: CommandClock,
+        loudspeakers: Stations,
         ca_file: Path | None = None,
         check_time: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -98,7 +100,8 @@ class CommandRuntime:
         self._roster = roster
         self._hub = hub
         self._clock = clock
-        self._executor = Executor(hub, clock.now, ca_file, check_time)
+        self._loudspeakers = loudspeakers
+        self._executor = Executor(hub, clock.now, loudspeakers, ca_file, check_time)
         #: Each with the monotonic time of its arrival.
         self._messages: asyncio.Queue[tuple[float, Received]] = asyncio.Queue(MAX_WAITING)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -165,8 +168,10 @@ class CommandRuntime:
         for entry in await self._record.unfinished():
             if (entry.command, entry.device) in self._executing:
                 continue
-            lost = self._hub.event(entry.device, CommandResult(command=entry.command, outcome="failed", reason=reason))
-            await self._record.finish(lost)
+            lost = CommandResult(command=entry.command, outcome="failed", reason=reason)
+            if entry.device is not None and await self._loudspeakers.holds(entry.command, entry.device):
+                lost = CommandResult(command=entry.command, outcome="done")
+            await self._record.finish(self._hub.event(entry.device, lost))
         await self._send(await self._record.unsent())
 
     async def _handle(self, message: Received, deadline: float, group: asyncio.TaskGroup) -> None:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from tests.agent.desk import Desk, desk
 from tests.agent.kit import Gate, Speaker, single, until
 from village_agent.commands import execution
 from village_drivers.kit import DriverError, NotConnected, Refused
-from village_wire.commands import Indicate, Say, Snapshot, Stop, SwitchTo, Target, Unlock
-from village_wire.events import CommandResult
+from village_wire.broadcasts import Audio
+from village_wire.commands import Indicate, Snapshot, Stop, SwitchTo, Target, Unlock, Withdraw
+from village_wire.events import CommandResult, Receipt
 
 JPEG = b"\xff\xd8 a picture \xff\xd9"
 
@@ -87,65 +87,72 @@ async def speaking(folder: Path) -> AsyncIterator[tuple[Desk, Speaker]]:
         yield one, speaker
 
 
-async def test_announcements_queue_at_a_loudspeaker_and_each_step_has_a_receipt(tmp_path: Path) -> None:
+async def test_broadcasts_queue_at_a_loudspeaker_and_each_step_has_a_receipt(tmp_path: Path) -> None:
     async with speaking(tmp_path) as (one, speaker):
-        first, second = one.command(Say(text="one")), one.command(Say(text="two"))
+        first, second = one.command(one.text("one")), one.command(one.text("two"))
         one.send(first)
         await speaker.speaking.wait()
         one.send(second)
-        await until(lambda: len(one.commands._under_way) == 2)
+        # Done means queued: what is heard is told by receipts.
+        assert (await one.results(second.id, 2))[-1] == ("s", "done", "")
         speaker.finish.set()
         await until(lambda: speaker.said == ["one", "two"])
         speaker.finish.set()
+        receipts = await one.parts.until("receipt", lambda found: len(found) == 6)
+        told = [event.data for event in receipts if isinstance(event.data, Receipt)]
+        stages = {command.id: [one.stage for one in told if one.broadcast == command.id] for command in (first, second)}
+        assert list(stages.values()) == [["queued", "started", "finished"]] * 2
+        assert [one.evidence for one in told if one.stage == "finished"] == ["3 characters"] * 2
+
+
+async def test_stop_silences_and_drops_everything(tmp_path: Path) -> None:
+    async with speaking(tmp_path) as (one, speaker):
+        first, second, stop = (
+            one.command(one.text("one")),
+            one.command(one.text("two")),
+            one.command(Stop()),
+        )
+        one.send(first)
+        await speaker.speaking.wait()
+        one.send(second)
         await one.results(second.id, 2)
-        results = await one.parts.until("command_result", lambda found: len(found) == 4)
-        done = [
-            event.data for event in results if isinstance(event.data, CommandResult) and event.data.outcome == "done"
-        ]
-        assert [data.result for data in done] == [{"evidence": "3 characters"}] * 2
-        assert [stage for _, stage, _ in await one.receipts()] == [
-            "started",
-            "queued",
-            "finished",
-            "started",
-            "finished",
-        ]
-
-
-async def test_an_announcement_that_waited_too_long_is_not_spoken(tmp_path: Path) -> None:
-    async with speaking(tmp_path) as (one, speaker):
-        first, second = one.command(Say(text="one")), one.command(Say(text="late"), lifetime=30)
-        one.send(first)
-        await speaker.speaking.wait()
-        one.send(second)
-        await one.results(second.id, 1)
-        one.clock.now += timedelta(seconds=30)
-        speaker.finish.set()
-        assert (await one.results(second.id, 2))[-1] == ("s", "refused", "expired")
-        assert speaker.said == ["one"]
-        assert ("s", "skipped", "expired") in await one.receipts()
-
-
-async def test_stop_silences_and_empties_the_queue(tmp_path: Path) -> None:
-    async with speaking(tmp_path) as (one, speaker):
-        speaker.error = Refused("silenced", "stopped after 2 s")
-        first, second, stop = one.command(Say(text="one")), one.command(Say(text="two")), one.command(Stop())
-        one.send(first)
-        await speaker.speaking.wait()
-        one.send(second)
-        await one.results(second.id, 1)
-        await until(lambda: len(one.commands._under_way) == 2)
         one.send(stop)
         assert (await one.results(stop.id, 2))[-1] == ("s", "done", "")
-        assert (await one.results(first.id, 2))[-1] == ("s", "failed", "stopped after 2 s")
-        assert (await one.results(second.id, 2))[-1] == ("s", "refused", "stopped before its turn")
-        assert ("s", "failed", "stopped after 2 s") in await one.receipts()
-        speaker.error = None
-        speaker.finish.set()
-        later = one.command(Say(text="three"))
+        ends = [receipt for receipt in await one.receipts() if receipt[1] not in {"queued", "started"}]
+        assert [(device, stage) for device, stage, _ in ends] == [("s", "cancelled")] * 2
+        assert ends[1][2] == "stopped by wang"
+        later = one.command(one.text("three"))
         one.send(later)
-        await one.results(later.id, 2)
-        assert speaker.said == ["one", "three"]
+        await until(lambda: speaker.said == ["one", "three"])
+
+
+async def test_what_is_withdrawn_is_not_heard_whichever_comes_first(tmp_path: Path) -> None:
+    async with speaking(tmp_path) as (one, speaker):
+        sounding, waiting, late = (one.command(one.text(text)) for text in ("one", "two", "three"))
+        one.send(sounding)
+        await speaker.speaking.wait()
+        one.send(waiting)
+        for command in (waiting, late):
+            withdrawal = one.command(Withdraw(broadcast=command.id, reason="a mistake"))
+            one.send(withdrawal)
+            assert (await one.results(withdrawal.id, 2))[-1][1] == "done"
+        one.send(late)
+        assert (await one.results(late.id, 2))[-1] == ("s", "refused", "a mistake")
+        speaker.finish.set()
+        await one.parts.until("receipt", lambda found: len(found) >= 5)
+        assert speaker.said == ["one"]
+        assert ("s", "cancelled", "a mistake") in await one.receipts()
+
+
+async def test_a_loudspeaker_that_plays_no_files_says_so(tmp_path: Path) -> None:
+    async with speaking(tmp_path) as (one, _):
+        audio = Audio(sha256="0" * 64, bytes=1, seconds=1, token="t")
+        command = one.command(one.audio(audio))
+        one.send(command)
+        reason = "this loudspeaker plays no sound files"
+        assert (await one.results(command.id, 2))[-1] == ("s", "refused", reason)
+        await one.parts.until("receipt")
+        assert await one.receipts() == [("s", "failed", reason)]
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ from village_agent.identity.keyring import KeyRing
 from village_collector.trust.authority import Authority
 from village_wire.commands import (
     Arguments,
+    Broadcast,
     Command,
     InvalidCommand,
-    Say,
     Snapshot,
     Stop,
     SwitchTo,
@@ -38,6 +38,8 @@ from village_wire.commands import (
 )
 from village_wire.events import Alarm, CommandResult, DoorUnlocked
 from village_wire.session import Received
+
+TEXT = Broadcast(rank="notice", text="x", end=datetime(2030, 1, 1, tzinfo=UTC))
 
 
 async def test_an_unlock_is_accepted_done_and_recorded(tmp_path: Path) -> None:
@@ -82,8 +84,8 @@ async def test_a_second_delivery_answers_the_first_results_and_executes_nothing(
     ("target", "arguments", "lifetime", "late", "reason"),
     [
         (Target(agent="box", device="absent"), Unlock(), 60, 0, "no such device"),
-        (Target(agent="box", device="gate"), Say(text="x"), 60, 0, "this device can't say"),
-        (Target(agent="box"), Say(text="x"), 60, 0, "no device here can say"),
+        (Target(agent="box", device="gate"), TEXT, 60, 0, "this device can't broadcast"),
+        (Target(agent="box"), TEXT, 60, 0, "no device here can broadcast"),
         (Target(agent="other", device="gate"), Unlock(), 60, 0, "meant for another agent"),
         (Target(area="330110101206"), Unlock(), 60, 0, "meant for another area"),
         (Target(area=AREA + "-g01"), Unlock(), 60, 0, "meant for another area"),
@@ -222,7 +224,7 @@ async def test_an_area_command_reaches_every_able_device_below_it(tmp_path: Path
     for speaker in (first, second):
         speaker.finish.set()
     async with desk(tmp_path, single("a", first), single("b", second), single("gate", Gate())) as one:
-        command = one.command(Say(text="fire drill"), Target(area="330110000000"))
+        command = one.command(one.text("fire drill"), Target(area="330110000000"))
         one.send(command)
         results = await one.results(command.id, 4)
         assert sorted(results, key=str) == [
@@ -231,11 +233,9 @@ async def test_an_area_command_reaches_every_able_device_below_it(tmp_path: Path
             ("b", "accepted", ""),
             ("b", "done", ""),
         ]
+        await one.parts.until("receipt", lambda found: len(found) == 6)
         assert sorted(await one.receipts(), key=str) == [
-            ("a", "finished", ""),
-            ("a", "started", ""),
-            ("b", "finished", ""),
-            ("b", "started", ""),
+            (name, stage, "") for name in ("a", "b") for stage in ("finished", "queued", "started")
         ]
 
 
@@ -250,7 +250,7 @@ async def test_a_command_that_a_later_one_overtook_is_refused(tmp_path: Path) ->
     relay, speaker = Relay(), Speaker()
     speaker.finish.set()
     async with desk(tmp_path, single("relay", relay), single("horn", speaker)) as one:
-        on, say = one.command(SwitchTo(on=True)), one.command(Say(text="x"))
+        on, say = one.command(SwitchTo(on=True)), one.command(one.text("x"))
         one.clock.now += timedelta(seconds=1)
         off, stop = one.command(SwitchTo(on=False)), one.command(Stop())
         for command in (off, stop):

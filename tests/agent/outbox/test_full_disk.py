@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -25,7 +25,7 @@ from village_agent.commands import record as command_record
 from village_agent.outbox import outbox as module
 from village_agent.outbox.ledger import ItemClass
 from village_agent.outbox.outbox import OutboxUnavailable
-from village_wire.commands import Command, Say, Target, Unlock
+from village_wire.commands import Broadcast, Command, Target, Unlock
 from village_wire.events import ButtonPressed, Receipt, StateChanged
 
 UNKNOWN = "the agent lost its record of commands; whether this one was executed is unknown"
@@ -117,14 +117,16 @@ async def test_an_agent_that_finds_its_disk_full_works_and_recovers(disk: SmallD
     gate, speaker = Gate(), Speaker()
     speaker.finish.set()
     async with desk(disk.path, single("gate", gate), single("horn", speaker)) as one:
-        unlock, say = one.command(Unlock()), one.command(Say(text="fire drill"))
+        unlock, say = one.command(Unlock()), one.command(one.text("fire drill"))
         # Whatever was issued before the start may have been executed by a former session.
         old = one.command(Unlock())
         old = old.model_copy(update={"issued": old.issued - timedelta(seconds=1)})
         for command in (unlock, say, unlock, say, old):
             one.send(command)
         assert (await one.results(unlock.id, 2))[:2] == [("gate", "accepted", ""), ("gate", "done", "")]
-        assert (await one.results(say.id, 2))[-1][:2] == ("horn", "done")
+        horn, outcome, reason = (await one.results(say.id, 2))[-1]
+        assert (horn, outcome, "heard from memory" in reason) == ("horn", "done", True)
+        await until(lambda: bool(speaker.said))
         assert await one.results(old.id, 1) == [(None, "refused", UNKNOWN)]
         assert (gate.unlocked, speaker.said) == ([5], ["fire drill"])
         await asyncio.to_thread(disk.free)
@@ -204,18 +206,23 @@ async def test_the_program_speaks_with_a_full_disk_says_so_and_recovers(tmp_path
         found = [event for event in far.events if isinstance(event.data, StateChanged) and event.device is None]
         return [event.data.code for event in sorted(found, key=lambda event: event.time)]  # type: ignore[union-attr]
 
+    def heard(far: Collector, broadcast: UUID) -> list[str]:
+        found = [event.data for event in far.events if isinstance(event.data, Receipt)]
+        return [receipt.stage for receipt in found if receipt.broadcast == broadcast]
+
     async def say(far: Collector) -> None:
         now = datetime.now(UTC)
         command = Command(
             id=uuid4(),
             target=Target(agent="box", device="horn"),
-            arguments=Say(text="hi"),
+            arguments=Broadcast(rank="notice", text="hi", end=now + timedelta(minutes=1)),
             issuer="wang",
             issued=now,
             expires=now + timedelta(minutes=1),
         )
         await far.send(command, "village/1/agent/box/command")
-        await until(lambda: ("horn", "done", "") in far.results(command.id), 15)
+        await until(lambda: "finished" in heard(far, command.id), 15)
+        assert [outcome for _, outcome, _ in far.results(command.id)] == ["accepted", "done"]
 
     async with AsyncExitStack() as stack:
         for words in (("line", near, far_end), ("syn6288", far_end, "--speed", "10")):

@@ -1,0 +1,77 @@
+"""The sound of each broadcast: a file that is fetched, a text that is rendered to a file, or sentences that the device speaks itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from village_agent.loudspeaker.cache import AudioCache
+from village_agent.loudspeaker.folder import SoundFolder
+from village_agent.loudspeaker.sentences import sentences
+from village_agent.loudspeaker.sounding import FileScript, SpokenScript
+from village_agent.loudspeaker.sounds import Sounds, Voice
+from village_agent.loudspeaker.store import Key, Stored
+from village_agent.loudspeaker.surroundings import Prepared
+from village_drivers.kit import Refused
+
+_log = logging.getLogger(__name__)
+
+
+class FileContents:
+    """See `surroundings.Contents`."""
+
+    def __init__(
+        self, folder: SoundFolder, cache: AudioCache, plays_files: Callable[[str], bool], voice: Callable[[str], Voice]
+    ) -> None:
+        """`plays_files` and `voice` are of a loudspeaker by its id."""
+        self._folder = folder
+        self._cache = cache
+        self._sounds = Sounds(folder)
+        self._plays_files = plays_files
+        self._voice = voice
+        #: The file that is kept for each broadcast.
+        self._pinned: dict[Key, str] = {}
+
+    async def prepare(self, stored: Stored, *, chime: bool) -> Prepared:
+        """See `surroundings.Contents`."""
+        wanted = stored.broadcast
+        opening = None
+        if chime and self._plays_files(stored.device):
+            opening = await self._sounds.chime(wanted.rank)
+        if wanted.audio is not None:
+            self._pin(stored.key, wanted.audio.sha256)
+            path = await self._cache.get(wanted.audio, wanted.rank)
+            return Prepared(FileScript(path, wanted.audio.seconds), opening)
+        text = wanted.text or ""
+        # A position of an earlier run counts what the sound was then.
+        if stored.script == "seconds" or (not stored.script and self._plays_files(stored.device)):
+            try:
+                return Prepared(await self._render(stored.key, text, self._voice(stored.device)), opening)
+            except OSError as error:
+                if stored.script:
+                    raise
+                _log.warning("a text is spoken without a file: %s", error)
+        return Prepared(SpokenScript(sentences(text)), opening)
+
+    def problem(self, stored: Stored) -> str:
+        """See `surroundings.Contents`."""
+        audio = stored.broadcast.audio
+        return "" if audio is None else self._cache.problem(audio)
+
+    def release(self, stored: Stored) -> None:
+        """See `surroundings.Contents`."""
+        name = self._pinned.pop(stored.key, None)
+        if name is not None:
+            self._folder.unpin(name)
+
+    async def _render(self, key: Key, text: str, voice: Voice) -> FileScript:
+        if not voice.name:
+            raise Refused("rejected", "this loudspeaker has no voice configured")
+        self._pin(key, self._sounds.name(text, voice))
+        path, seconds = await self._sounds.render(text, voice)
+        return FileScript(path, seconds)
+
+    def _pin(self, key: Key, name: str) -> None:
+        if key not in self._pinned:
+            self._pinned[key] = name
+            self._folder.pin(name)

@@ -1,0 +1,200 @@
+"""One attempt to let a loudspeaker be heard: amplifier, chime, then the sound from a position on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from village_drivers.abilities import FilePlayer, Loudspeaker, abilities_of
+from village_drivers.kit import DriverError, NotConnected, Refused
+
+#: How often it is looked whether the first sample is out.
+_POLL_SECONDS = 0.02
+#: A device that shows no position and speaks for so long without an error does speak.
+_SURE_SECONDS = 3.0
+#: Slow speech takes 0.4 s a character; what takes much longer hangs.
+_SECONDS_PER_CHARACTER = 0.8
+_SLACK_SECONDS = 60.0
+#: A driver that does not end when it is cancelled must not hold up the next announcement.
+_SILENCE_SECONDS = 5.0
+
+
+class Overdue(Exception):
+    """The device did not end in time; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileScript:
+    """A sound file; positions in it are seconds."""
+
+    path: Path
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenScript:
+    """A text that the device speaks itself; positions in it are sentences."""
+
+    sentences: tuple[str, ...]
+
+
+Script = FileScript | SpokenScript
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be heard. `power` returns once the amplifier is on, or why it may not be."""
+
+    script: Script
+    begin: float
+    volume: float | None
+    chime: Path | None = None
+    power: Callable[[], Awaitable[str]] | None = None
+
+
+class Sounding:
+    """`run` is given to a task; cancelling that silences the device."""
+
+    def __init__(
+        self,
+        identity: str,
+        handle: object | None,
+        plan: Plan,
+        now_ns: Callable[[], int],
+        on_first: Callable[[int], None],
+    ) -> None:
+        """`handle` is None where the device is away. `on_first` gets the time of the first sample, in nanoseconds since 1970."""
+        self.id = identity
+        self.plan = plan
+        self.busy = asyncio.Event()
+        self._handle = handle
+        self._now_ns = now_ns
+        self._on_first = on_first
+        self._sentence = plan.begin
+        self._in_file = False
+        self._told = False
+
+    @property
+    def position(self) -> float:
+        """Where the sound goes on if it is cut off now: seconds or sentences."""
+        if isinstance(self.plan.script, SpokenScript):
+            return self._sentence
+        if not self._in_file:
+            return self.plan.begin
+        return max(self.plan.begin, min(cast("FilePlayer", self._handle).position_seconds, self.plan.script.seconds))
+
+    async def run(self) -> str:
+        """Return the evidence that the sound was heard to its end.
+
+        Raises:
+            DriverError: see `abilities.Loudspeaker.say`; `NotConnected` also where there is no such device now.
+            Overdue: the device hangs.
+        """
+        if self._handle is None:
+            raise NotConnected("line_closed", "the loudspeaker is not there now")
+        notes = [await self.plan.power()] if self.plan.power is not None else []
+        able = abilities_of(self._handle)
+        script = self.plan.script
+        if self.plan.chime is not None and "file_player" in able:
+            try:
+                await self._play(self.plan.chime, 0.0, _SLACK_SECONDS)
+            except Refused as error:
+                if error.code in INTERRUPTED:
+                    raise
+                notes.append(f"no chime: {error}")
+        if isinstance(script, SpokenScript):
+            evidence = await self._speak(script)
+        elif "file_player" in able:
+            # The player's own position counts from here on; before, it was the chime's.
+            evidence = await self._play(script.path, self.plan.begin, script.seconds - self.plan.begin, content=True)
+        else:
+            raise Refused("rejected", "this loudspeaker plays no files")
+        return "; ".join(note for note in (evidence, *notes) if note)
+
+    async def _play(self, path: Path, begin: float, seconds: float, *, content: bool = False) -> str:
+        player = cast("FilePlayer", self._handle)
+        volume = self.plan.volume
+
+        async def play() -> str:
+            work = player.play_from(str(path), volume, begin)
+            self._in_file = content
+            return await work
+
+        def heard() -> float | None:
+            position = player.position_seconds - begin
+            return position if position > 0 else None
+
+        try:
+            return await self._watched(play(), heard, seconds + _SLACK_SECONDS)
+        except Refused as error:
+            if error.code == "busy":
+                # The position is that of another's sound.
+                self._in_file = False
+            raise
+
+    async def _speak(self, script: SpokenScript) -> str:
+        speaker = cast("Loudspeaker", self._handle)
+        said = []
+        for index in range(int(self.plan.begin), len(script.sentences)):
+            text = script.sentences[index]
+            called = asyncio.get_running_loop().time()
+            self.busy.clear()
+
+            def heard(since: float = called) -> float | None:
+                seconds = asyncio.get_running_loop().time() - since
+                if self.busy.is_set():
+                    return 0.0
+                return seconds if seconds > _SURE_SECONDS else None
+
+            limit = _SLACK_SECONDS + _SECONDS_PER_CHARACTER * len(text)
+            said.append(await self._watched(speaker.say(text, self.plan.volume), heard, limit))
+            self._sentence = index + 1.0
+        return said[0] if len(said) == 1 else f"{len(said)} sentences: {'; '.join(said)}"
+
+    async def _watched(self, work: Coroutine[Any, Any, str], heard: Callable[[], float | None], limit: float) -> str:
+        """Wait for the end of a sound; `heard` is for how long it has been sounding, None before its first sample."""
+        begun = self._now_ns()
+        task = asyncio.create_task(work, name=f"sound {self.id}")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit
+        try:
+            while not task.done() and not self._told and loop.time() < deadline:
+                await asyncio.wait([task], timeout=_POLL_SECONDS)
+                seconds = heard() if not task.done() else None
+                if seconds is not None:
+                    self._first(self._now_ns() - int(seconds * 1e9))
+            await asyncio.wait([task], timeout=max(0.0, deadline - loop.time()))
+            if not task.done():
+                raise Overdue(f"the loudspeaker did not end within {limit:.0f} s")
+            evidence = task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=_SILENCE_SECONDS)
+        # Shorter than one look at it.
+        self._first(begun)
+        return evidence
+
+    def _first(self, time_ns: int) -> None:
+        if not self._told:
+            self._told = True
+            self._on_first(time_ns)
+
+
+#: Codes of `Refused` that mean: not this time, rather than never.
+INTERRUPTED = frozenset({"busy", "interrupted", "silenced", "power_fault"})
+
+
+def is_hopeless(error: Exception) -> bool:
+    """Whether trying again can't help: the sound itself is no good."""
+    return isinstance(error, Refused) and error.code == "unplayable"
+
+
+def reason_of(error: Exception) -> str:
+    """What to tell about a sound that failed."""
+    if isinstance(error, DriverError | Overdue):
+        return str(error)
+    return f"fault of the program: {type(error).__name__}"

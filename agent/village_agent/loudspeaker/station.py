@@ -1,0 +1,419 @@
+"""One loudspeaker: lets it be heard what its announcer chooses, and tells what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from uuid import UUID
+
+from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Announcer, Entry, Told
+from village_agent.loudspeaker.policy import Profile
+from village_agent.loudspeaker.sounding import FileScript, Plan, Script, Sounding, is_hopeless, reason_of
+from village_agent.loudspeaker.store import ScriptKind, Stored
+from village_agent.loudspeaker.surroundings import Prepared, Surroundings
+from village_agent.loudspeaker.telling import Teller
+from village_drivers.kit import DriverError, Misconfigured, NotConnected
+from village_wire.backoff import full_jitter
+from village_wire.broadcasts import Stage
+
+#: A record on disk before the sound is worth so long a silence, but no longer one: a slow card delays no emergency.
+RECORD_SECONDS = 0.05
+#: How often the position is noted while it sounds.
+NOTE_SECONDS = 1.0
+#: How often it is looked whether quiet hours begin or end, and whether somebody has set the clock.
+_LOOK_SECONDS = 60.0
+#: A sound that a device refuses is tried so often without getting on.
+MAX_TRIES = 3
+#: A device that is away is tried again, until the broadcast's time ends.
+_RETRY_LEAST, _RETRY_BASE, _RETRY_CAP = 0.2, 1.0, 30.0
+#: What is left of a sound and shorter is its end: decoders find nothing there.
+_REST_SECONDS = 0.1
+#: A clock that is set by more takes the pauses between two times along.
+_JUMP_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Item:
+    """A broadcast that is not over."""
+
+    stored: Stored
+    prepared: Prepared | None = None
+    preparing: asyncio.Task[None] | None = None
+    #: Whether the present play has been heard in part.
+    heard: bool = False
+    #: Why the last try failed, and how many did without getting on.
+    fault: str = ""
+    tries: int = 0
+
+
+class Station:
+    """Give `run` to a task and call `close` after it has ended. The other methods neither block nor raise."""
+
+    def __init__(self, device: str, profile: Profile, around: Surroundings) -> None:
+        self.device = device
+        self._profile = profile
+        self._around = around
+        self._teller = Teller(device, around.notes.tell, around.now_ns)
+        self._announcer = Announcer()
+        self._items: dict[str, _Item] = {}
+        self._changed = asyncio.Event()
+        self._sounding: Sounding | None = None
+        self._task: asyncio.Task[str] | None = None
+        #: Loop time before which the device is left alone, and how often in a row it was away.
+        self._not_before = 0.0
+        self._away = 0
+        self._powered = False
+        self._warming: asyncio.Task[str] | None = None
+        self._offset: float | None = None
+        #: Numbers that an earlier run gave away.
+        self._arrivals = 0
+
+    @property
+    def stored(self) -> list[Stored]:
+        """All that is not over, as it should stand on disk."""
+        return [self._snapshot(item) for item in self._items.values()]
+
+    def has(self, identity: UUID) -> bool:
+        """Whether a broadcast waits or sounds here."""
+        return str(identity) in self._items
+
+    def take(self, stored: Stored, reason: str = "") -> None:
+        """Queue a new broadcast; `reason` goes into its receipt."""
+        self._around.notes.put(stored)
+        self._teller.tell(stored, "queued", reason)
+        self._add(_Item(stored))
+        # Whoever orders it may know that the loudspeaker is there again.
+        self._not_before = 0.0
+
+    def restore(self, stored: Stored) -> None:
+        """Go on with what an earlier run of the agent left."""
+        item = _Item(stored, heard=stored.entry is not None and stored.entry.begun)
+        if stored.sounding and stored.script == "sentences":
+            self._items[str(stored.id)] = item
+            reason = "the agent ended while it was spoken; nobody knows how much was heard"
+            self._end(item, "failed", reason, play=stored.entry.played + 1 if stored.entry else None)
+            return
+        if stored.entry is not None:
+            self._arrivals = max(self._arrivals, stored.entry.arrival + 1)
+            self._rebuild([*self._announcer.entries])
+        self._add(item)
+
+    def cancel(self, identity: UUID, reason: str) -> bool:
+        """Take a broadcast away, also while it sounds; return whether it was there."""
+        item = self._items.get(str(identity))
+        if item is None:
+            return False
+        at, play = None, None
+        if self._sounding is not None and self._sounding.id == str(identity):
+            at = self._at(item, self._sounding.position)
+            play = self._entry(item).played + 1
+        self._announcer.cancel(str(identity), reason)
+        self._end(item, "cancelled", reason, at=at, play=play)
+        self._changed.set()
+        return True
+
+    def cancel_all(self, reason: str) -> int:
+        """Take everything away; return how much there was."""
+        return sum(self.cancel(item.stored.id, reason) for item in list(self._items.values()))
+
+    def is_busy(self) -> None:
+        """The device says that it speaks."""
+        if self._sounding is not None:
+            self._sounding.busy.set()
+
+    def wake(self) -> None:
+        """The clock was set, or something else may have changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            self._changed.clear()
+            await self._step()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._idle_seconds()):
+                    await self._changed.wait()
+
+    async def close(self) -> None:
+        """Fall silent, and note where."""
+        for item in self._items.values():
+            if item.preparing is not None:
+                item.preparing.cancel()
+        if self._warming is not None:
+            self._warming.cancel()
+        await self._halt("the agent was stopped")
+
+    async def _step(self) -> None:
+        now = self._now()
+        self._follow_clock(now)
+        if self._task is not None and self._task.done():
+            self._reap(self._task)
+        for item in list(self._items.values()):
+            if item.prepared is None and now >= item.stored.announcement.end:
+                problem = self._around.contents.problem(item.stored) or "its sound was not there in time"
+                self._end(item, "failed", f"expired: {problem}")
+        wanted, over = self._announcer.choose(now, quiet=self._is_quiet(now))
+        for told in over:
+            self._expire(told)
+        if self._sounding is not None and (wanted is None or wanted.announcement.id != self._sounding.id):
+            await self._halt(f"{wanted.announcement.rank} goes first" if wanted else "")
+        if self._sounding is not None:
+            self._note(self._sounding)
+        elif wanted is not None and asyncio.get_running_loop().time() >= self._not_before:
+            await self._start(wanted)
+        self._see_to_power(now)
+
+    def _add(self, item: _Item) -> None:
+        self._items[str(item.stored.id)] = item
+        item.preparing = asyncio.create_task(self._prepare(item), name=f"prepare {item.stored.id}")
+        self._changed.set()
+
+    async def _prepare(self, item: _Item) -> None:
+        """Get the sound; from then on the announcer knows of the broadcast."""
+        wanted = item.stored.broadcast
+        chime = self._profile.has_chime(wanted.rank, asked=wanted.chime)
+        try:
+            prepared = await self._around.contents.prepare(item.stored, chime=chime)
+        except (DriverError, OSError) as error:
+            self._end(item, "failed", str(error))
+            return
+        # The outermost edge of a broadcast: it must end with a receipt.
+        except Exception as error:  # noqa: BLE001
+            self._end(item, "failed", reason_of(error))
+            return
+        item.prepared = prepared
+        if wanted.audio is not None and not item.stored.fetched:
+            self._teller.tell(item.stored, "fetched")
+        kind: ScriptKind = "seconds" if isinstance(prepared.script, FileScript) else "sentences"
+        known = item.stored.entry
+        item.stored = replace(item.stored, fetched=wanted.audio is not None, script=kind)
+        if known is not None:
+            self._rebuild([*self._announcer.entries, known])
+        else:
+            told = self._announcer.add(item.stored.announcement, self._now())
+            if told.stage != "queued":
+                self._end(item, told.stage, told.reason)
+                return
+        self._around.notes.put(self._snapshot(item))
+        self._changed.set()
+
+    async def _start(self, entry: Entry) -> None:
+        identity = entry.announcement.id
+        item = self._items[identity]
+        prepared = item.prepared
+        if prepared is None:
+            raise RuntimeError("the announcer knows of a sound that is not there")
+        now = self._now()
+        self._announcer.started(identity)
+        script = prepared.script
+        if isinstance(script, FileScript) and script.seconds - entry.position < min(_REST_SECONDS, script.seconds):
+            self._finish(item, "it was interrupted at its very end")
+            self._changed.set()
+            return
+        opens = entry.played == 0 and entry.position == 0 and not item.heard
+        first = partial(self._first, item, item.heard, entry, self._is_quiet(now))
+        power = None
+        if self._profile.amplifier is not None:
+            power = partial(self._around.power.take, self._profile.amplifier, self.device, self._profile.lead_in)
+            self._powered = True
+        wanted = item.stored.broadcast
+        plan = Plan(
+            script,
+            entry.position,
+            self._profile.volume(wanted.rank, wanted.volume),
+            prepared.chime if opens else None,
+            power,
+        )
+        self._sounding = Sounding(identity, self._around.find(self.device), plan, self._around.now_ns, first)
+        self._around.notes.put(self._snapshot(item))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._around.notes.saved()
+        self._task = asyncio.create_task(self._sounding.run(), name=f"{self.device} sounds")
+        self._task.add_done_callback(lambda _: self._changed.set())
+
+    def _first(self, item: _Item, resumed: bool, entry: Entry, quiet: bool, time_ns: int) -> None:
+        """The first sample is out."""
+        if str(item.stored.id) not in self._items:
+            return
+        item.heard, item.fault = True, ""
+        if resumed:
+            at = self._at(item, entry.position)
+            self._teller.tell(item.stored, "resumed", play=entry.played + 1, at=at, time_ns=time_ns)
+        else:
+            self._teller.tell(item.stored, "started", play=entry.played + 1, overrode=quiet, time_ns=time_ns)
+
+    def _note(self, sounding: Sounding) -> None:
+        item = self._items[sounding.id]
+        self._announcer.heard(sounding.position)
+        self._around.notes.note(self._snapshot(item))
+
+    async def _halt(self, reason: str) -> None:
+        """Silence what sounds; it is paused, unless it was taken away or just came to its end."""
+        sounding, task = self._sounding, self._task
+        if sounding is None:
+            return
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled() and task.exception() is None:
+                self._reap(task)
+                return
+        self._sounding = self._task = None
+        item = self._items.get(sounding.id)
+        if item is None:
+            return
+        entry = self._entry(item)
+        self._announcer.paused(sounding.position)
+        if item.heard:
+            at = self._at(item, sounding.position)
+            self._teller.tell(item.stored, "paused", reason, play=entry.played + 1, at=at)
+        self._around.notes.put(self._snapshot(item))
+
+    def _reap(self, task: asyncio.Task[str]) -> None:
+        """What sounded has ended by itself."""
+        sounding = self._sounding
+        self._sounding = self._task = None
+        error = None if task.cancelled() else task.exception()
+        item = self._items.get(sounding.id) if sounding is not None else None
+        if item is None or sounding is None:
+            return
+        if isinstance(error, Exception):
+            self._fail(item, sounding, error)
+        elif task.cancelled():
+            self._announcer.paused(sounding.position)
+        else:
+            self._away = 0
+            self._finish(item, task.result())
+
+    def _finish(self, item: _Item, evidence: str) -> None:
+        play = self._entry(item).played + 1
+        told = self._announcer.finished(self._now())
+        item.heard, item.tries = False, 0
+        if told is None:
+            self._around.notes.put(self._snapshot(item))
+        else:
+            self._end(item, told.stage, told.reason, evidence, play=play)
+
+    def _fail(self, item: _Item, sounding: Sounding, error: Exception) -> None:
+        entry, reason = self._entry(item), reason_of(error)
+        at, play = self._at(item, sounding.position), entry.played + 1
+        went_on = sounding.position > entry.position
+        is_away = isinstance(error, NotConnected | Misconfigured)
+        item.tries = 1 if went_on else item.tries + 1
+        self._away = (1 if went_on else self._away + 1) if is_away else 0
+        if is_hopeless(error) or (item.tries >= MAX_TRIES and not is_away):
+            self._announcer.failed(reason)
+            self._end(item, "failed", reason, play=play, at=at if item.heard else None)
+            return
+        self._announcer.paused(sounding.position)
+        if item.heard and (went_on or not item.fault):
+            self._teller.tell(item.stored, "paused", reason, play=play, at=at)
+        elif not item.fault:
+            self._teller.tell(item.stored, "queued", f"waits for the loudspeaker: {reason}")
+        item.fault = reason
+        seconds = full_jitter(max(item.tries, self._away) - 1, self._around.jitter(), base=_RETRY_BASE, cap=_RETRY_CAP)
+        self._not_before = asyncio.get_running_loop().time() + max(_RETRY_LEAST, seconds)
+        self._around.notes.put(self._snapshot(item))
+
+    def _expire(self, told: Told) -> None:
+        item = self._items[told.id]
+        stage, reason = told.stage, told.reason
+        if item.fault and stage in {"preempted", "skipped"}:
+            # Nothing but the loudspeaker kept it from being heard.
+            stage, reason = "failed", f"expired: {item.fault}"
+        elif stage == "skipped" and self._is_quiet(self._now()) and item.stored.broadcast.rank not in LOUD_AT_NIGHT:
+            reason = f"{reason} in quiet hours"
+        self._end(item, stage, reason, at=self._at(item, told.position) if item.heard else None)
+
+    def _end(
+        self,
+        item: _Item,
+        stage: Stage,
+        reason: str,
+        evidence: str = "",
+        *,
+        play: int | None = None,
+        at: tuple[Script, float] | None = None,
+    ) -> None:
+        """It is over: one transaction forgets it and remembers the receipt."""
+        if self._items.pop(str(item.stored.id), None) is None:
+            return
+        if item.preparing is not None and item.preparing is not asyncio.current_task():
+            item.preparing.cancel()
+        self._around.contents.release(item.stored)
+        self._teller.tell(item.stored, stage, reason, evidence, play=play, at=at)
+        self._around.notes.drop(item.stored.key)
+
+    def _see_to_power(self, now: float) -> None:
+        """Switch the amplifier on before a sound is due, and off when nothing needs it."""
+        name = self._profile.amplifier
+        if name is None or self._sounding is not None:
+            return
+        if any(entry.due - self._profile.lead_in <= now for entry in self._soon(now)):
+            if not self._powered:
+                self._powered = True
+                take = self._around.power.take(name, self.device, self._profile.lead_in)
+                self._warming = asyncio.create_task(take, name=f"power of {self.device}")
+        elif self._powered:
+            self._powered = False
+            self._around.power.release(name, self.device, self._profile.linger)
+
+    def _soon(self, now: float) -> list[Entry]:
+        """What will be heard as soon as it is due."""
+        quiet = self._is_quiet(now)
+        return [entry for entry in self._announcer.entries if not quiet or entry.announcement.rank in LOUD_AT_NIGHT]
+
+    def _idle_seconds(self) -> float | None:
+        """How long nothing changes by itself; None for ever."""
+        if not self._items and self._sounding is None:
+            return None
+        now, loop_now = self._now(), asyncio.get_running_loop().time()
+        times = [now + _LOOK_SECONDS, now - now % 60 + 60 if self._profile.quiet else now + _LOOK_SECONDS]
+        times += [item.stored.announcement.end for item in self._items.values() if item.prepared is None]
+        change = self._announcer.next_change(now)
+        if change is not None:
+            times.append(change)
+        if self._profile.amplifier is not None:
+            times += [entry.due - self._profile.lead_in for entry in self._soon(now)]
+        if self._sounding is not None:
+            times.append(now + NOTE_SECONDS)
+        if self._not_before > loop_now:
+            times.append(now + self._not_before - loop_now)
+        return min((time - now for time in times if time > now), default=_LOOK_SECONDS)
+
+    def _follow_clock(self, now: float) -> None:
+        """A clock that was set has not made the pause between two times longer or shorter."""
+        offset = now - asyncio.get_running_loop().time()
+        by = offset - (offset if self._offset is None else self._offset)
+        self._offset = offset
+        if abs(by) > _JUMP_SECONDS:
+            entries = self._announcer.entries
+            self._rebuild([replace(one, due=one.due + by) if one.played and not one.begun else one for one in entries])
+
+    def _rebuild(self, entries: list[Entry]) -> None:
+        playing = self._announcer.playing
+        self._announcer = Announcer(tuple(sorted(entries, key=lambda entry: entry.arrival)), self._arrivals)
+        self._announcer.playing = playing
+
+    def _snapshot(self, item: _Item) -> Stored:
+        identity = str(item.stored.id)
+        entry = next((one for one in self._announcer.entries if one.announcement.id == identity), None)
+        if entry is None:
+            return item.stored
+        sounding = self._sounding is not None and self._sounding.id == identity
+        return replace(item.stored, entry=replace(entry, begun=item.heard or sounding), sounding=sounding)
+
+    def _entry(self, item: _Item) -> Entry:
+        return next(one for one in self._announcer.entries if one.announcement.id == str(item.stored.id))
+
+    def _at(self, item: _Item, position: float) -> tuple[Script, float] | None:
+        return None if item.prepared is None else (item.prepared.script, position)
+
+    def _is_quiet(self, now: float) -> bool:
+        return self._profile.is_quiet(self._around.local(now))
+
+    def _now(self) -> float:
+        return self._around.now_ns() / 1e9
