@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from village_collector.app import control_store, read_influx_token, telemetry_store
+from village_collector.broker_certificate import own_address, shows_own
 from village_collector.check_files import api_certificate, exposed_secrets
-from village_collector.config import EMBEDDED, Settings, broker_address
+from village_collector.config import EMBEDDED, Settings
 from village_collector.data_dir import DataDirProblem
+from village_collector.mosquitto.inspection import inspect
+from village_collector.mosquitto.passing import identified
 from village_collector.ports import StoreUnavailable
 from village_collector.trust.authority import KEY_FILE as CA_KEY
-from village_collector.trust.authority import load_authority
+from village_collector.trust.authority import PROBE_NAME, load_authority
 from village_collector.trust.command_keys import KEY_FILE as COMMAND_KEY
 from village_collector.trust.command_keys import load_ring
 from village_wire.session import SessionError, SessionSettings, connect
@@ -48,6 +51,8 @@ async def check(settings: Settings) -> list[Row]:
         else:
             if part == "telemetry" and settings.telemetry.store == "influx":
                 rows += await _influx(settings)
+    if settings.broker.files_dir is not None:
+        rows.append(Row("broker files", *await inspect(settings)))
     rows.append(await asyncio.to_thread(_api, settings))
     exposed = await asyncio.to_thread(exposed_secrets, settings)
     return rows + [Row("secrets", "degraded", text) for text in exposed]
@@ -86,9 +91,15 @@ def _key_files(settings: Settings) -> str:
 async def _broker(settings: Settings) -> str:
     if settings.broker.url == EMBEDDED:
         return f"embedded, at mqtt://127.0.0.1:{settings.broker.port} once the collector runs"
-    address = await asyncio.to_thread(broker_address, settings.broker, settings.broker.url)
-    # A client id of its own, so that a running collector keeps its connection.
-    async with connect(SessionSettings(address, f"collector-check-{os.getpid()}")):
+    address = await asyncio.to_thread(own_address, settings, settings.broker.url)
+    # A client id of its own, so that a running collector keeps its connection; with certificates it is the name in that.
+    client_id = f"collector-check-{os.getpid()}"
+    if not shows_own(settings.broker):
+        async with connect(SessionSettings(address, client_id)):
+            return f"{address.url} answers"
+    authority = await asyncio.to_thread(load_authority, settings.collector.keys_folder, make=False)
+    issued = authority.issue_passing(PROBE_NAME, datetime.now(UTC))
+    async with identified(address, issued) as probe, connect(SessionSettings(probe, client_id)):
         return f"{address.url} answers"
 
 

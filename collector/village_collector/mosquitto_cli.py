@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from village_collector.config import Settings
-    from village_collector.mosquitto.setup import Step, Wish
+from village_collector.cli_options import EXIT_FAILED, ConfigOption, DataDirOption, JsonOption, load
 
-EXIT_FAILED, EXIT_CONFIGURATION = 1, 3
+if TYPE_CHECKING:
+    from village_collector.mosquitto.setup import Step, Wish
 
 mosquitto_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Prepare mosquitto. 准备 mosquitto 服务器。"
@@ -56,18 +55,8 @@ Examples 示例:
 """,
 )
 def setup(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", help="The collector's configuration (TOML). 采集端配置文件。", show_default=False
-        ),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--data-dir", help="Folder of data and keys, instead of the file's. 数据和密钥文件夹。", show_default=False
-        ),
-    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -107,12 +96,12 @@ def setup(
             help="For a mosquitto that this user starts, as in a container, without systemd. 供当前用户自行启动的 mosquitto（如容器）。",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer for programs. 输出 JSON。")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write everything, and say what comes next."""
     from datetime import UTC, datetime
 
-    settings = _load(config, data_dir)
+    settings = load(config, data_dir)
     from village_collector.mosquitto.setup import DEFAULT_FOLDER, SetupFailed, Wish, set_up
 
     place = folder.absolute() if folder else settings.broker.files_dir or DEFAULT_FOLDER
@@ -124,17 +113,6 @@ def setup(
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_FAILED) from None
     _show(wish, steps, as_json)
-
-
-def _load(config: Path | None, data_dir: Path | None) -> Settings:
-    from village_collector.config import load_settings
-    from village_wire.settings import InvalidSettings
-
-    try:
-        return load_settings(config, data_dir)
-    except InvalidSettings as error:
-        typer.echo(f"{error}\nThe configuration is wrong; nothing was changed. 配置有误，未作更改。", err=True)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
 
 
 def _show(wish: Wish, steps: Sequence[Step], as_json: bool) -> None:

@@ -21,9 +21,11 @@ CONFIGURATION, RULES, REVOKED, AUTHORITY = "village.conf", "village.acl", "crl.p
 CERTIFICATE, KEY, PID = "server.pem", "server.key", "mosquitto.pid"
 RELOAD_PATH, RELOAD_SERVICE = "village-mosquitto-reload.path", "village-mosquitto-reload.service"
 LIMITS = "mosquitto-limits.conf"
+#: Debian lets mosquitto run as this group.
+GROUP = "mosquitto"
 
-#: The largest message (telemetry, events) has 256 KiB; topic and properties come on top.
-MAX_MESSAGE_BYTES, MAX_PACKET_BYTES = 300_000, 320_000
+#: The largest message (telemetry, events) has 256 KiB; topic and properties come on top. Who sends a larger one is disconnected.
+MAX_PACKET_BYTES = 300_000
 #: What an agent's own outbox keeps is not queued here; only commands wait, and those expire.
 MAX_QUEUED = 1000
 #: More than any collector serves.
@@ -90,7 +92,6 @@ use_identity_as_username true
 use_username_as_clientid true
 max_connections {MAX_CONNECTIONS}
 
-message_size_limit {MAX_MESSAGE_BYTES}
 max_packet_size {MAX_PACKET_BYTES}
 max_queued_messages {MAX_QUEUED}
 # No persistent_client_expiration: with it mosquitto 2.0.11 reads freed memory after a reload while an agent is away.

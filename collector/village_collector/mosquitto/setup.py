@@ -22,14 +22,14 @@ from village_collector.app import control_store
 from village_collector.broker_certificate import name_at_broker
 from village_collector.config import Settings
 from village_collector.data_dir import DataDirProblem, load_collector_id, write_atomically
-from village_collector.mosquitto.files import CONFIGURATION, LIMITS, RELOAD_PATH, configuration, units
+from village_collector.mosquitto.files import CONFIGURATION, GROUP, LIMITS, RELOAD_PATH, configuration, units
 from village_collector.mosquitto.writing import Trusted, broker_names, write_files
 from village_collector.ports import StoreUnavailable
 from village_collector.trust.authority import load_authority
 from village_wire.settings import InvalidSettings
 
 DEFAULT_FOLDER = Path("/var/lib/village-mosquitto")
-USER, GROUP = "village-collector", "mosquitto"
+USER = "village-collector"
 _CONF_D = "/etc/mosquitto/conf.d/village.conf"
 _UNITS = "/etc/systemd/system"
 
