@@ -57,6 +57,16 @@ def test_paths_count_from_the_file(tmp_path: Path) -> None:
         ("[api]\nport = 70000\n", "line 2: api.port: "),
         ('[broker]\nurl = "http://x"\n', "line 2: broker.url: a broker's URL starts with mqtt:// or mqtts://"),
         ('[broker]\nurl = "mqtt://u:secret@x"\n', "line 2: broker.url: user name and password have keys of their own"),
+        ('[broker]\nhost = "0.0.0.0"\n', "line 2: broker.host: unknown key"),
+        (
+            '[broker]\npublic_url = "mqtts://x"\n',
+            "line 1: broker: the embedded broker is reachable on this machine only",
+        ),
+        ('[broker]\nfiles_dir = "x"\n', "line 1: broker: files_dir is for a broker with certificates"),
+        (
+            '[broker]\nurl = "mqtt://x"\nfiles_dir = "x"\n',
+            "line 1: broker: files_dir is for a broker with certificates",
+        ),
         ('[broker]\nusername = "x"\n', "line 1: broker: the embedded broker takes neither"),
         ('[telemetry]\nstore = "influx"\nurl = "http://x"\n', "line 1: telemetry: "),
         ('[telemetry]\nstroe = "influx"\n', "line 2: telemetry.stroe: unknown key"),
