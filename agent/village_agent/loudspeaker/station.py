@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
-from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Announcer, Entry, Told
+from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry, Told
+from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
 from village_agent.loudspeaker.sounding import FileScript, Plan, Script, Sounding, is_hopeless, reason_of
 from village_agent.loudspeaker.store import ScriptKind, Stored
+from village_agent.loudspeaker.supply import Supply
 from village_agent.loudspeaker.surroundings import Prepared, Surroundings
 from village_agent.loudspeaker.telling import Teller
 from village_drivers.kit import DriverError, Misconfigured, NotConnected
@@ -30,8 +32,6 @@ MAX_TRIES = 3
 _RETRY_LEAST, _RETRY_BASE, _RETRY_CAP = 0.2, 1.0, 30.0
 #: What is left of a sound and shorter is its end: decoders find nothing there.
 _REST_SECONDS = 0.1
-#: A clock that is set by more takes the pauses between two times along.
-_JUMP_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -47,6 +47,11 @@ class _Item:
     fault: str = ""
     tries: int = 0
 
+    @property
+    def id(self) -> str:
+        """The broadcast's, as the announcer knows it."""
+        return str(self.stored.id)
+
 
 class Station:
     """Give `run` to a task and call `close` after it has ended. The other methods neither block nor raise."""
@@ -56,7 +61,8 @@ class Station:
         self._profile = profile
         self._around = around
         self._teller = Teller(device, around.notes.tell, around.now_ns)
-        self._announcer = Announcer()
+        self._lineup = Lineup()
+        self._supply = Supply(device, profile, around.power)
         self._items: dict[str, _Item] = {}
         self._changed = asyncio.Event()
         self._sounding: Sounding | None = None
@@ -64,11 +70,6 @@ class Station:
         #: Loop time before which the device is left alone, and how often in a row it was away.
         self._not_before = 0.0
         self._away = 0
-        self._powered = False
-        self._warming: asyncio.Task[str] | None = None
-        self._offset: float | None = None
-        #: Numbers that an earlier run gave away.
-        self._arrivals = 0
 
     @property
     def stored(self) -> list[Stored]:
@@ -96,8 +97,7 @@ class Station:
             self._end(item, "failed", reason, play=stored.entry.played + 1 if stored.entry else None)
             return
         if stored.entry is not None:
-            self._arrivals = max(self._arrivals, stored.entry.arrival + 1)
-            self._rebuild([*self._announcer.entries])
+            self._lineup.reserve(stored.entry.arrival)
         self._add(item)
 
     def cancel(self, identity: UUID, reason: str) -> bool:
@@ -108,8 +108,8 @@ class Station:
         at, play = None, None
         if self._sounding is not None and self._sounding.id == str(identity):
             at = self._at(item, self._sounding.position)
-            play = self._entry(item).played + 1
-        self._announcer.cancel(str(identity), reason)
+            play = self._lineup.entry(item.id).played + 1
+        self._lineup.announcer.cancel(str(identity), reason)
         self._end(item, "cancelled", reason, at=at, play=play)
         self._changed.set()
         return True
@@ -141,20 +141,19 @@ class Station:
         for item in self._items.values():
             if item.preparing is not None:
                 item.preparing.cancel()
-        if self._warming is not None:
-            self._warming.cancel()
+        self._supply.close()
         await self._halt("the agent was stopped")
 
     async def _step(self) -> None:
         now = self._now()
-        self._follow_clock(now)
+        self._lineup.follow_clock(now, asyncio.get_running_loop().time())
         if self._task is not None and self._task.done():
             self._reap(self._task)
         for item in list(self._items.values()):
             if item.prepared is None and now >= item.stored.announcement.end:
                 problem = self._around.contents.problem(item.stored) or "its sound was not there in time"
                 self._end(item, "failed", f"expired: {problem}")
-        wanted, over = self._announcer.choose(now, quiet=self._is_quiet(now))
+        wanted, over = self._lineup.announcer.choose(now, quiet=self._is_quiet(now))
         for told in over:
             self._expire(told)
         if self._sounding is not None and (wanted is None or wanted.announcement.id != self._sounding.id):
@@ -163,10 +162,11 @@ class Station:
             self._note(self._sounding)
         elif wanted is not None and asyncio.get_running_loop().time() >= self._not_before:
             await self._start(wanted)
-        self._see_to_power(now)
+        if self._sounding is None:
+            self._supply.look(now, self._due(now))
 
     def _add(self, item: _Item) -> None:
-        self._items[str(item.stored.id)] = item
+        self._items[item.id] = item
         item.preparing = asyncio.create_task(self._prepare(item), name=f"prepare {item.stored.id}")
         self._changed.set()
 
@@ -190,9 +190,9 @@ class Station:
         known = item.stored.entry
         item.stored = replace(item.stored, fetched=wanted.audio is not None, script=kind)
         if known is not None:
-            self._rebuild([*self._announcer.entries, known])
+            self._lineup.restore(known)
         else:
-            told = self._announcer.add(item.stored.announcement, self._now())
+            told = self._lineup.announcer.add(item.stored.announcement, self._now())
             if told.stage != "queued":
                 self._end(item, told.stage, told.reason)
                 return
@@ -206,7 +206,7 @@ class Station:
         if prepared is None:
             raise RuntimeError("the announcer knows of a sound that is not there")
         now = self._now()
-        self._announcer.started(identity)
+        self._lineup.announcer.started(identity)
         script = prepared.script
         if isinstance(script, FileScript) and script.seconds - entry.position < min(_REST_SECONDS, script.seconds):
             self._finish(item, "it was interrupted at its very end")
@@ -214,17 +214,13 @@ class Station:
             return
         opens = entry.played == 0 and entry.position == 0 and not item.heard
         first = partial(self._first, item, item.heard, entry, self._is_quiet(now))
-        power = None
-        if self._profile.amplifier is not None:
-            power = partial(self._around.power.take, self._profile.amplifier, self.device, self._profile.lead_in)
-            self._powered = True
         wanted = item.stored.broadcast
         plan = Plan(
             script,
             entry.position,
             self._profile.volume(wanted.rank, wanted.volume),
             prepared.chime if opens else None,
-            power,
+            self._supply.begin(),
         )
         self._sounding = Sounding(identity, self._around.find(self.device), plan, self._around.now_ns, first)
         self._around.notes.put(self._snapshot(item))
@@ -236,7 +232,7 @@ class Station:
 
     def _first(self, item: _Item, resumed: bool, entry: Entry, quiet: bool, time_ns: int) -> None:
         """The first sample is out."""
-        if str(item.stored.id) not in self._items:
+        if item.id not in self._items:
             return
         item.heard, item.fault = True, ""
         if resumed:
@@ -247,7 +243,7 @@ class Station:
 
     def _note(self, sounding: Sounding) -> None:
         item = self._items[sounding.id]
-        self._announcer.heard(sounding.position)
+        self._lineup.announcer.heard(sounding.position)
         self._around.notes.note(self._snapshot(item))
 
     async def _halt(self, reason: str) -> None:
@@ -265,8 +261,8 @@ class Station:
         item = self._items.get(sounding.id)
         if item is None:
             return
-        entry = self._entry(item)
-        self._announcer.paused(sounding.position)
+        entry = self._lineup.entry(item.id)
+        self._lineup.announcer.paused(sounding.position)
         if item.heard:
             at = self._at(item, sounding.position)
             self._teller.tell(item.stored, "paused", reason, play=entry.played + 1, at=at)
@@ -283,14 +279,14 @@ class Station:
         if isinstance(error, Exception):
             self._fail(item, sounding, error)
         elif task.cancelled():
-            self._announcer.paused(sounding.position)
+            self._lineup.announcer.paused(sounding.position)
         else:
             self._away = 0
             self._finish(item, task.result())
 
     def _finish(self, item: _Item, evidence: str) -> None:
-        play = self._entry(item).played + 1
-        told = self._announcer.finished(self._now())
+        play = self._lineup.entry(item.id).played + 1
+        told = self._lineup.announcer.finished(self._now())
         item.heard, item.tries = False, 0
         if told is None:
             self._around.notes.put(self._snapshot(item))
@@ -298,17 +294,17 @@ class Station:
             self._end(item, told.stage, told.reason, evidence, play=play)
 
     def _fail(self, item: _Item, sounding: Sounding, error: Exception) -> None:
-        entry, reason = self._entry(item), reason_of(error)
+        entry, reason = self._lineup.entry(item.id), reason_of(error)
         at, play = self._at(item, sounding.position), entry.played + 1
         went_on = sounding.position > entry.position
         is_away = isinstance(error, NotConnected | Misconfigured)
         item.tries = 1 if went_on else item.tries + 1
         self._away = (1 if went_on else self._away + 1) if is_away else 0
         if is_hopeless(error) or (item.tries >= MAX_TRIES and not is_away):
-            self._announcer.failed(reason)
+            self._lineup.announcer.failed(reason)
             self._end(item, "failed", reason, play=play, at=at if item.heard else None)
             return
-        self._announcer.paused(sounding.position)
+        self._lineup.announcer.paused(sounding.position)
         if item.heard and (went_on or not item.fault):
             self._teller.tell(item.stored, "paused", reason, play=play, at=at)
         elif not item.fault:
@@ -339,32 +335,13 @@ class Station:
         at: tuple[Script, float] | None = None,
     ) -> None:
         """It is over: one transaction forgets it and remembers the receipt."""
-        if self._items.pop(str(item.stored.id), None) is None:
+        if self._items.pop(item.id, None) is None:
             return
         if item.preparing is not None and item.preparing is not asyncio.current_task():
             item.preparing.cancel()
         self._around.contents.release(item.stored)
         self._teller.tell(item.stored, stage, reason, evidence, play=play, at=at)
         self._around.notes.drop(item.stored.key)
-
-    def _see_to_power(self, now: float) -> None:
-        """Switch the amplifier on before a sound is due, and off when nothing needs it."""
-        name = self._profile.amplifier
-        if name is None or self._sounding is not None:
-            return
-        if any(entry.due - self._profile.lead_in <= now for entry in self._soon(now)):
-            if not self._powered:
-                self._powered = True
-                take = self._around.power.take(name, self.device, self._profile.lead_in)
-                self._warming = asyncio.create_task(take, name=f"power of {self.device}")
-        elif self._powered:
-            self._powered = False
-            self._around.power.release(name, self.device, self._profile.linger)
-
-    def _soon(self, now: float) -> list[Entry]:
-        """What will be heard as soon as it is due."""
-        quiet = self._is_quiet(now)
-        return [entry for entry in self._announcer.entries if not quiet or entry.announcement.rank in LOUD_AT_NIGHT]
 
     def _idle_seconds(self) -> float | None:
         """How long nothing changes by itself; None for ever."""
@@ -373,41 +350,29 @@ class Station:
         now, loop_now = self._now(), asyncio.get_running_loop().time()
         times = [now + _LOOK_SECONDS, now - now % 60 + 60 if self._profile.quiet else now + _LOOK_SECONDS]
         times += [item.stored.announcement.end for item in self._items.values() if item.prepared is None]
-        change = self._announcer.next_change(now)
+        change = self._lineup.announcer.next_change(now)
         if change is not None:
             times.append(change)
-        if self._profile.amplifier is not None:
-            times += [entry.due - self._profile.lead_in for entry in self._soon(now)]
+        times += self._supply.changes(self._due(now))
         if self._sounding is not None:
             times.append(now + NOTE_SECONDS)
         if self._not_before > loop_now:
             times.append(now + self._not_before - loop_now)
         return min((time - now for time in times if time > now), default=_LOOK_SECONDS)
 
-    def _follow_clock(self, now: float) -> None:
-        """A clock that was set has not made the pause between two times longer or shorter."""
-        offset = now - asyncio.get_running_loop().time()
-        by = offset - (offset if self._offset is None else self._offset)
-        self._offset = offset
-        if abs(by) > _JUMP_SECONDS:
-            entries = self._announcer.entries
-            self._rebuild([replace(one, due=one.due + by) if one.played and not one.begun else one for one in entries])
-
-    def _rebuild(self, entries: list[Entry]) -> None:
-        playing = self._announcer.playing
-        self._announcer = Announcer(tuple(sorted(entries, key=lambda entry: entry.arrival)), self._arrivals)
-        self._announcer.playing = playing
+    def _due(self, now: float) -> list[float]:
+        """When each of what waits may begin, leaving aside what is held back by quiet hours."""
+        quiet = self._is_quiet(now)
+        entries = self._lineup.announcer.entries
+        return [entry.due for entry in entries if not quiet or entry.announcement.rank in LOUD_AT_NIGHT]
 
     def _snapshot(self, item: _Item) -> Stored:
-        identity = str(item.stored.id)
-        entry = next((one for one in self._announcer.entries if one.announcement.id == identity), None)
+        identity = item.id
+        entry = self._lineup.find(identity)
         if entry is None:
             return item.stored
         sounding = self._sounding is not None and self._sounding.id == identity
         return replace(item.stored, entry=replace(entry, begun=item.heard or sounding), sounding=sounding)
-
-    def _entry(self, item: _Item) -> Entry:
-        return next(one for one in self._announcer.entries if one.announcement.id == str(item.stored.id))
 
     def _at(self, item: _Item, position: float) -> tuple[Script, float] | None:
         return None if item.prepared is None else (item.prepared.script, position)

@@ -1,0 +1,317 @@
+"""A loudspeaker in fake time: hours pass in milliseconds, and what was heard is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from village_agent.loudspeaker.amplifiers import Amplifiers
+from village_agent.loudspeaker.policy import Profile
+from village_agent.loudspeaker.sentences import sentences
+from village_agent.loudspeaker.sounding import FileScript, SpokenScript
+from village_agent.loudspeaker.station import Station
+from village_agent.loudspeaker.store import Key, Stored
+from village_agent.loudspeaker.surroundings import Prepared, Surroundings
+from village_drivers.kit import Device, DriverError
+from village_wire.broadcasts import FINAL, Audio
+from village_wire.commands import Broadcast
+from village_wire.events import Event, Receipt
+
+_T = TypeVar("_T")
+#: Ten in the morning where the tests live.
+BEGIN = datetime(2026, 11, 24, 10, tzinfo=UTC)
+CHIME_SECONDS = 1.0
+
+
+class _Selector(selectors.DefaultSelector):
+    """Instead of waiting it lets the time pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = super().select(0)
+        if not events:
+            assert timeout is not None, "everything waits for something that never comes"
+            self.now += max(0.0, timeout)
+        return events
+
+
+class FakeTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time is counted by a `_Selector`."""
+
+    def __init__(self) -> None:
+        self._counter = _Selector()
+        super().__init__(self._counter)
+
+    def time(self) -> float:
+        # Rounded up, so that a timer is due when its time has come.
+        return self._counter.now + 1e-9
+
+
+def in_fake_time(work: Coroutine[Any, Any, _T]) -> _T:
+    with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+        return runner.run(work)
+
+
+@dataclass(frozen=True)
+class Span:
+    """What was heard: from `start` on in a sound, between two loop times."""
+
+    name: str
+    begin: float
+    end: float
+    start: float
+    volume: float | None
+
+
+@dataclass
+class Player:
+    """A sound card. `lengths` is how long each file sounds; `error` is raised by every play while it is set."""
+
+    lengths: dict[str, float] = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
+    error: Exception | None = None
+    unplugged: asyncio.Event = field(default_factory=asyncio.Event)
+    sounds: bool = False
+    tries: int = 0
+    _begin: float = 0.0
+    _since: float | None = None
+    _heard: float = 0.0
+
+    @property
+    def position_seconds(self) -> float:
+        if self._since is None:
+            return self._begin + self._heard
+        return self._begin + asyncio.get_running_loop().time() - self._since
+
+    async def play_from(self, path: str, volume: float | None, start_seconds: float) -> str:
+        assert not self.sounds, "two sounds at once"
+        self.tries += 1
+        self._begin, self._heard = start_seconds, 0.0
+        if self.error is not None:
+            raise self.error
+        now = asyncio.get_running_loop().time
+        self.sounds, self._since = True, now()
+        begun = now()
+        try:
+            async with asyncio.timeout(max(0.0, self.lengths.get(path, CHIME_SECONDS) - start_seconds)):
+                await self.unplugged.wait()
+            assert self.error is not None
+            raise self.error
+        except TimeoutError:
+            return f"played {now() - begun:.2f} s"
+        finally:
+            self._heard, self._since, self.sounds = now() - begun, None, False
+            self.spans.append(Span(path, begun, now(), start_seconds, volume))
+
+    async def say(self, text: str, volume: float | None) -> str:
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Chip:
+    """A speech chip: a fifth of a second a character."""
+
+    spans: list[Span] = field(default_factory=list)
+    error: DriverError | None = None
+    on_busy: Callable[[], None] = lambda: None
+    sounds: bool = False
+
+    async def say(self, text: str, volume: float | None) -> str:
+        assert not self.sounds, "two texts at once"
+        if self.error is not None:
+            raise self.error
+        now = asyncio.get_running_loop().time
+        self.sounds, begun = True, now()
+        try:
+            await asyncio.sleep(0.1)
+            self.on_busy()
+            await asyncio.sleep(0.2 * len(text))
+            return f"busy {now() - begun:.1f} s"
+        finally:
+            self.sounds = False
+            self.spans.append(Span(text, begun, now(), 0.0, volume))
+
+    async def stop(self) -> None:
+        return
+
+
+class Relay:
+    """Switches, remembers when, and fails as the test wants."""
+
+    def __init__(self) -> None:
+        self.switched: list[tuple[float, bool]] = []
+        self.error: DriverError | None = None
+
+    async def switch(self, on: bool) -> None:
+        if self.error is not None:
+            raise self.error
+        self.switched.append((round(asyncio.get_running_loop().time(), 2), on))
+
+
+class Notebook:
+    """`surroundings.Notes`: a disk that survives every kill."""
+
+    def __init__(self) -> None:
+        self.stored: dict[Key, Stored] = {}
+        self.receipts: list[Event] = []
+        self.amplifiers: dict[str, bool] = {}
+        #: How long the disk takes.
+        self.delay = 0.0
+
+    def put(self, stored: Stored) -> None:
+        self.stored[stored.key] = stored
+
+    note = put
+
+    def drop(self, key: Key) -> None:
+        del self.stored[key]
+
+    def tell(self, receipt: Event) -> None:
+        self.receipts.append(receipt)
+
+    def note_amplifier(self, device: str, *, on: bool) -> None:
+        self.amplifiers[device] = on
+
+    async def saved(self) -> bool:
+        await asyncio.sleep(self.delay)
+        return True
+
+
+class Contents:
+    """`surroundings.Contents`: texts are there at once, files after `delay` seconds or, with `problem_`, never."""
+
+    def __init__(self, *, speaks: bool) -> None:
+        self._speaks = speaks
+        self.delay = 0.0
+        self.fault = ""
+        self.error: Exception | None = None
+        self.released: list[UUID] = []
+
+    async def prepare(self, stored: Stored, *, chime: bool) -> Prepared:
+        if self.error is not None:
+            raise self.error
+        wanted, opening = stored.broadcast, Path("chime") if chime else None
+        if wanted.audio is not None:
+            if self.fault:
+                await asyncio.get_running_loop().create_future()
+            await asyncio.sleep(self.delay)
+            return Prepared(FileScript(Path(wanted.audio.sha256), wanted.audio.seconds), opening)
+        if self._speaks:
+            return Prepared(SpokenScript(sentences(wanted.text or "")))
+        return Prepared(FileScript(Path(wanted.text or ""), length_of(wanted.text or "")), opening)
+
+    def problem(self, stored: Stored) -> str:
+        return self.fault
+
+    def release(self, stored: Stored) -> None:
+        self.released.append(stored.id)
+
+
+def length_of(text: str) -> float:
+    """A text sounds as many seconds as the number at its end says."""
+    return float(text.rpartition(" ")[2])
+
+
+class Bench:
+    """One station with everything around it. The handle may be None while the device is away."""
+
+    def __init__(self, handle: Player | Chip, profile: Profile | None = None) -> None:
+        self.handle = handle
+        self.away = False
+        self.profile = profile or Profile()
+        self.notes = Notebook()
+        self.relay = Relay()
+        self.contents = Contents(speaks=isinstance(handle, Chip))
+        #: What somebody has set the clock by.
+        self.shift = 0.0
+        self._number = 0
+        self._task: asyncio.Task[None] | None = None
+        self.station = self._begin()
+
+    def now(self) -> float:
+        return BEGIN.timestamp() + asyncio.get_running_loop().time() + self.shift
+
+    def _begin(self) -> Station:
+        around = Surroundings(
+            lambda _: None if self.away else self.handle,
+            lambda: int(self.now() * 1e9),
+            lambda time: datetime.fromtimestamp(time, UTC),
+            self.notes,
+            Amplifiers({"relay": Device("switch", self.relay)}.get, self.notes),
+            self.contents,
+            lambda: 1.0,
+        )
+        station = Station("horn", self.profile, around)
+        if isinstance(self.handle, Chip):
+            self.handle.on_busy = station.is_busy
+        self._task = asyncio.create_task(station.run())
+        return station
+
+    def broadcast(
+        self, text: str | None = None, *, ends: float = 3600, starts: float | None = None, **more: Any
+    ) -> UUID:
+        """Queue a broadcast; the seconds count from now."""
+        now = datetime.fromtimestamp(self.now(), UTC)
+        fields: Mapping[str, Any] = {"rank": "notice", "chime": False, **more}
+        start = None if starts is None else now + timedelta(seconds=starts)
+        if isinstance(self.handle, Player) and text is not None:
+            self.handle.lengths[text] = length_of(text)
+        wanted = Broadcast(text=text, start=start, end=now + timedelta(seconds=ends), **fields)
+        self._number += 1
+        begins = (start or now).timestamp()
+        identity = uuid4()
+        self.station.take(Stored("horn", identity, self._number, wanted, begins))
+        return identity
+
+    def audio(self, seconds: float, **more: Any) -> UUID:
+        assert isinstance(self.handle, Player)
+        audio = Audio(sha256=uuid4().hex * 2, bytes=1, seconds=seconds, token="t")
+        self.handle.lengths[audio.sha256] = seconds
+        return self.broadcast(audio=audio, **more)
+
+    async def kill(self) -> None:
+        """As kill -9: nobody is asked; then a new program takes up what is on disk."""
+        left = list(self.notes.stored.values())
+        task = self._task
+        assert task is not None
+        saved, self.notes = self.notes, Notebook()
+        self.notes.receipts = saved.receipts.copy()
+        self.notes.stored = {stored.key: stored for stored in left}
+        before = len(saved.receipts)
+        task.cancel()
+        await asyncio.wait([task])
+        await self.station.close()
+        del saved.receipts[before:]
+        self.station = self._begin()
+        for stored in sorted(left, key=lambda one: one.number):
+            self.station.restore(stored)
+
+    async def end(self) -> None:
+        assert self._task is not None
+        if self._task.done():
+            self._task.result()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self.station.close()
+
+    def stages(self, identity: UUID) -> list[str]:
+        return [data.stage for data in self.told(identity)]
+
+    def told(self, identity: UUID) -> list[Receipt]:
+        found = [event.data for event in self.notes.receipts if isinstance(event.data, Receipt)]
+        return [data for data in found if data.broadcast == identity]
+
+    def ends(self, identity: UUID) -> list[str]:
+        return [stage for stage in self.stages(identity) if stage in FINAL]
