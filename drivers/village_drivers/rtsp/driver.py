@@ -5,19 +5,35 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
-from village_drivers.kit import Device, DriverConfig, Misconfigured, NotConnected, Refused, Report, Services
+from village_drivers.kit import (
+    Device,
+    DriverConfig,
+    DriverError,
+    Misconfigured,
+    NotConnected,
+    Refused,
+    Report,
+    Services,
+)
 from village_drivers.programs import Child, child, run_program
 from village_drivers.rtsp.meter import MAX_LINE_BYTES, Meter
 from village_drivers.rtsp.source import StreamSource
+from village_drivers.rtsp.talk import open_talk
+from village_drivers.sound.pcm import MU_LAW
+from village_drivers.sound.player import Player, Voice
+from village_drivers.sound.sinks import Sink
 
 #: A picture of 1280 pixels is 200 kB; whatever is larger is not what was asked for.
 MAX_PICTURE_BYTES = 2 * 1024 * 1024
+#: Between readings of the loudspeaker that have not changed.
+_READING_SECONDS = 300.0
 _QUIET = ("-hide_banner", "-loglevel", "error")
 
 
@@ -65,6 +81,29 @@ class RtspConfig(DriverConfig):
         1280, ge=64, le=3840, description="Widest snapshot, in pixels. 抓图最大宽度（像素）。", examples=[1280]
     )
 
+    talk: bool = Field(
+        False,
+        description="Use the camera's loudspeaker through its ONVIF back channel (G.711). "
+        "通过 ONVIF 回传通道（G.711）使用摄像机的喇叭。",
+        examples=[True],
+    )
+    volume: float = Field(
+        100,
+        ge=0,
+        le=100,
+        description="Volume of the loudspeaker in percent where a command names none. 喇叭默认音量（%）。",
+        examples=[80],
+    )
+    voice: str = Field(
+        "cmn-latn-pinyin",
+        pattern=r"^[A-Za-z0-9+_-]*$",
+        description="Voice of espeak-ng; empty: the camera does not speak texts. espeak-ng 语音；留空则不朗读文本。",
+        examples=["cmn-latn-pinyin"],
+    )
+    words_per_minute: int = Field(
+        160, ge=80, le=450, description="Rate of speech. 语速（每分钟词数）。", examples=[160]
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.password.get_secret_value() and self.password_file is not None:
@@ -90,10 +129,11 @@ class RtspCamera:
     def __init__(self, config: RtspConfig, _services: Services) -> None:
         self._config = config
         self._one_picture = asyncio.Lock()
+        self._talk = _TalkingCamera(self, config) if config.talk else None
 
     def devices(self) -> Mapping[str, Device]:
         """The camera."""
-        return {self._config.id: Device("camera", self, self._config.name)}
+        return {self._config.id: Device("camera", self._talk or self, self._config.name)}
 
     async def run(self, report: Report) -> None:
         """Probe the stream for ever.
@@ -103,22 +143,35 @@ class RtspCamera:
                 some cameras lock the account.
             NotConnected: the camera is unreachable, refuses the stream, or sends no packet.
         """
-        source = await self._source()
-        while True:
-            await self._probe(report, source)
-            await asyncio.sleep(self._config.interval_seconds)
+        source = await self.source()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch(report, source), name=f"{self._config.id} watches")
+                if self._talk is not None:
+                    group.create_task(self._talk.tell(report), name=f"{self._config.id} tells")
+        except* DriverError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            if self._talk is not None:
+                await self._talk.stop()
 
     async def snapshot(self) -> bytes:
         """Return the next key frame as a JPEG; contract as `abilities.Camera`. A second call waits for the first."""
         async with self._one_picture:
             try:
-                source = await self._source()
+                source = await self.source()
                 await source.reach(self._config.connect_seconds)
                 return await self._picture(source)
             except Misconfigured as error:
                 raise Refused(error.code, str(error)) from error
 
-    async def _source(self) -> StreamSource:
+    async def _watch(self, report: Report, source: StreamSource) -> None:
+        while True:
+            await self._probe(report, source)
+            await asyncio.sleep(self._config.interval_seconds)
+
+    async def source(self) -> StreamSource:
+        """Return where the stream is, with its password; raises `Misconfigured`."""
         file = self._config.password_file
         try:
             return self._config.source((await asyncio.to_thread(file.read_text)).strip() if file else "")
@@ -192,3 +245,38 @@ class RtspCamera:
         if not (picture.stdout.startswith(b"\xff\xd8") and picture.stdout.endswith(b"\xff\xd9")):
             raise Refused("program_failed", f"ffmpeg made no JPEG of the stream: {picture.stderr or 'no picture came'}")
         return picture.stdout
+
+
+class _TalkingCamera:
+    """A camera that is a loudspeaker too."""
+
+    def __init__(self, camera: RtspCamera, config: RtspConfig) -> None:
+        self._camera = camera
+        self._config = config
+        voice = Voice(config.voice, config.words_per_minute)
+        self._player = Player("the camera's back channel", MU_LAW, self._open, config.volume, voice)
+        self.snapshot = camera.snapshot
+        self.say = self._player.say
+        self.play_from = self._player.play_from
+        self.stop = self._player.stop
+
+    @property
+    def position_seconds(self) -> float:
+        """See `abilities.FilePlayer`."""
+        return self._player.position_seconds
+
+    async def tell(self, report: Report) -> None:
+        """Report what the loudspeaker does."""
+        while True:
+            self._player.changed.clear()
+            fields = {"busy": self._player.busy, "volume_percent": self._player.volume}
+            report.reading(self._config.id, "loudspeaker", fields)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_READING_SECONDS):
+                    await self._player.changed.wait()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Sink]:
+        source = await self._camera.source()
+        async with open_talk(source, self._config.connect_seconds) as sink:
+            yield sink

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from village_drivers.kit import DriverError, Misconfigured, NotConnected
+from village_drivers.rtsp.authorisation import Login
 
 #: ffmpeg looks at the stream for so long before it lets packets through; cameras describe it in the SDP anyhow.
 _ANALYSE_MICROSECONDS = 1_000_000
@@ -28,6 +29,9 @@ class StreamSource:
     port: int
     transport: Literal["tcp", "udp"]
     secrets: tuple[str, ...] = field(repr=False)
+    #: The same without credentials.
+    address: str = ""
+    login: Login | None = None
 
     @classmethod
     def make(cls, url: str, username: str, password: str, transport: Literal["tcp", "udp"]) -> StreamSource:
@@ -51,7 +55,9 @@ class StreamSource:
         login = f"{quote(username, safe='')}:{quote(password, safe='')}@" if username or password else ""
         whole = urlunsplit((parts.scheme, f"{login}{host}:{port}", parts.path, parts.query, ""))
         hidden = (login, quote(password, safe=""), password, parts.password or "")
-        return cls(whole, parts.hostname, port, transport, tuple(sorted({*hidden} - {""}, key=len, reverse=True)))
+        bare = urlunsplit((parts.scheme, f"{host}:{port}", parts.path, parts.query, ""))
+        secrets = tuple(sorted({*hidden} - {""}, key=len, reverse=True))
+        return cls(whole, parts.hostname, port, transport, secrets, bare, Login(username, password) if login else None)
 
     def script(self) -> bytes:
         """The playlist that goes to ffmpeg's stdin (its `concat` demuxer): arguments stand in the process list."""
