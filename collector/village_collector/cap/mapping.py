@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -199,3 +199,37 @@ def _announcement(
         audio=tuple(one for one in info.resources if one.mime_type.lower().startswith("audio/") and one.deref_uri),
         shortened=shortened,
     )
+
+
+def narrowed(made: Plan, scope: Sequence[str] | None, loudspeakers: Collection[str]) -> Plan:
+    """Return what is left of a plan within `scope` (areas; None is everywhere) and where there are `loudspeakers` (their areas).
+
+    An alert for a whole province is heard in those of its parts for which the caller answers.
+    """
+    announcements: list[Announcement] = []
+    not_aired, unmapped = list(made.not_aired), list(made.unmapped)
+    for one in made.announcements:
+        kept: list[str] = []
+        outside = 0
+        for area in one.areas:
+            mine = _intersection(area, scope)
+            here = [own for own in mine if any(contains(own, known) for known in loudspeakers)]
+            kept += here
+            if not mine:
+                outside += 1
+                unmapped.append(Unmapped(one.info, "", area, "outside the areas in which the caller may broadcast"))
+            elif not here:
+                unmapped.append(Unmapped(one.info, "", area, "no loudspeaker there"))
+        if kept:
+            announcements.append(replace(one, areas=tuple(dict.fromkeys(kept))))
+        elif outside == len(one.areas):
+            not_aired.append(NotAired(one.info, "no_right", "all its areas are outside those of the caller"))
+        else:
+            not_aired.append(NotAired(one.info, "no_loudspeaker", "there is no loudspeaker in its areas"))
+    return Plan(tuple(announcements), tuple(not_aired), tuple(unmapped))
+
+
+def _intersection(area: str, scope: Sequence[str] | None) -> list[str]:
+    if scope is None or any(contains(own, area) for own in scope):
+        return [area]
+    return [own for own in scope if contains(area, own)]

@@ -12,6 +12,7 @@ from village_collector.links import Known, judge
 from village_collector.ports import DeadLetter, ReceivedEvents
 from village_collector.stores.audit_records import AuditRecords
 from village_collector.stores.broadcast_records import BroadcastRecords
+from village_collector.stores.cap_records import CapRecords
 from village_collector.stores.command_records import CommandRecords
 from village_collector.stores.control_reads import ControlReads
 from village_collector.stores.database import Database
@@ -44,6 +45,7 @@ class ControlStore(
     ControlReads,
     CommandRecords,
     BroadcastRecords,
+    CapRecords,
     ScheduleRecords,
     PublicityRecords,
     IdentityRecords,
@@ -113,6 +115,7 @@ class ControlStore(
         def work(connection: Connection) -> tuple[int, bool]:
             more = self._purge_commands(connection, before)
             more = self._purge_broadcasts(connection, before) or more
+            more = self._purge_alerts(connection, before) or more
             gone = connection.execute(delete(events).where(events.c.number.in_(oldest))).rowcount
             return gone, more or gone >= _PURGED_AT_ONCE
 
