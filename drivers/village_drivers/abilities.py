@@ -37,6 +37,25 @@ class FilePlayer(Protocol):
         """Play a file from `start_seconds` to its end; contract as `Loudspeaker.say`."""
 
 
+class LiveSource(Protocol):
+    """Sound that is being made: signed 16 bit little endian, mono, 48 kHz."""
+
+    def read(self, gain: float) -> bytes:
+        """Return the next 20 ms, scaled by `gain`; empty at the end. Neither blocks nor raises."""
+
+
+@runtime_checkable
+class LivePlayer(Protocol):
+    """Plays sound while it is being made."""
+
+    @property
+    def position_seconds(self) -> float:
+        """Seconds of the present or last sound that have been heard."""
+
+    async def play_live(self, source: LiveSource, volume: float | None) -> str:
+        """Play until the source ends; contract as `Loudspeaker.say`. Delays the sound as little as the output allows."""
+
+
 @runtime_checkable
 class TrackPlayer(Protocol):
     """Plays recorded tracks of its own card by number; no text and no file of ours."""
@@ -99,6 +118,7 @@ class Indicator(Protocol):
 ABILITIES: dict[str, type] = {
     "loudspeaker": Loudspeaker,
     "file_player": FilePlayer,
+    "live_player": LivePlayer,
     "track_player": TrackPlayer,
     "door": Door,
     "switch": Switch,

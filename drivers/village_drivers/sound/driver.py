@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
+from village_drivers.abilities import LiveSource
 from village_drivers.kit import Device, DriverConfig, Report, Services
 from village_drivers.sound.output import Output, cards, check
 from village_drivers.sound.pcm import CARD
 from village_drivers.sound.player import Player, Voice
-from village_drivers.sound.sinks import open_sink
+from village_drivers.sound.sinks import LIVE_BUFFER_SECONDS, open_sink
 
 
 def _valid_output(text: str) -> str:
@@ -69,6 +71,10 @@ class Sound:
     def position_seconds(self) -> float:
         """See `abilities.FilePlayer`."""
         return self._player.position_seconds
+
+    async def play_live(self, source: LiveSource, volume: float | None) -> str:
+        """See `abilities.LivePlayer`."""
+        return await self._player.play_live(source, volume, partial(open_sink, self._output, LIVE_BUFFER_SECONDS))
 
     async def run(self, report: Report) -> None:
         """Watch the output. A sound that fails ends this with its error, so that the supervisor shows and retries it."""

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from village_drivers.abilities import LiveSource
 from village_drivers.kit import DriverError, Misconfigured, NotConnected, Refused
 from village_drivers.programs import find_program, run_program
 from village_drivers.sound.pcm import Form, gain
 from village_drivers.sound.sinks import Sink
-from village_drivers.sound.sources import Source, file_source, speech_source
+from village_drivers.sound.sources import Source, file_source, live_source, speech_source
 
 _VOICE_CHECK_SECONDS = 10.0
 
@@ -89,13 +90,26 @@ class Player:
         level = self._level(volume)
         return await self._play(file_source(path, gain(level), start_seconds, self._form), level, start_seconds)
 
+    async def play_live(
+        self, live: LiveSource, volume: float | None, open_sink: Callable[[], AbstractAsyncContextManager[Sink]]
+    ) -> str:
+        """Play a voice that is being spoken; contract as `abilities.LivePlayer`. `open_sink` opens the output with a short buffer."""
+        level = self._level(volume)
+        return await self._play(live_source(live, gain(level)), level, 0.0, open_sink)
+
     async def stop(self) -> None:
         """Fall silent; returns when the children are gone."""
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(0)
         await self._idle.wait()
 
-    async def _play(self, opening: AbstractAsyncContextManager[Source], level: float, begin: float) -> str:
+    async def _play(
+        self,
+        opening: AbstractAsyncContextManager[Source],
+        level: float,
+        begin: float,
+        open_sink: Callable[[], AbstractAsyncContextManager[Sink]] | None = None,
+    ) -> str:
         if not self._idle.is_set():
             raise Refused("busy", "another sound is being played")
         self._idle.clear()
@@ -104,7 +118,7 @@ class Player:
         self.changed.set()
         try:
             async with asyncio.timeout(None) as self._scope:
-                return await self._pump(opening)
+                return await self._pump(opening, open_sink or self._open_sink)
         except TimeoutError:
             raise Refused("interrupted", f"stopped after {self._heard:.2f} s") from None
         except DriverError as error:
@@ -119,11 +133,15 @@ class Player:
             self._idle.set()
             self.changed.set()
 
-    async def _pump(self, opening: AbstractAsyncContextManager[Source]) -> str:
+    async def _pump(
+        self,
+        opening: AbstractAsyncContextManager[Source],
+        open_sink: Callable[[], AbstractAsyncContextManager[Sink]],
+    ) -> str:
         async with opening as source:
             block = await source.read()
             started = time.monotonic()
-            async with self._open_sink() as sink:
+            async with open_sink() as sink:
                 self._sink = sink
                 try:
                     while block:

@@ -17,10 +17,9 @@ from village_drivers.sound.output import Output
 from village_drivers.sound.pcm import BYTES_PER_SECOND, RATE, seconds
 from village_drivers.sound.wav_file import WavFile
 
-#: What lies between us and the ear: the player's buffer, the quarter of it that `aplay` reads ahead, one page of pipe.
-_PLAYER_BUFFER_SECONDS = 0.2
+#: The player's buffer, which bridges pauses of a busy box; that of a live voice is shorter, since it delays every word.
+BUFFER_SECONDS, LIVE_BUFFER_SECONDS = 0.2, 0.08
 _PIPE_BYTES = 4096
-_ON_THE_WAY_BYTES = int(1.25 * _PLAYER_BUFFER_SECONDS * BYTES_PER_SECOND) + _PIPE_BYTES
 #: A card that takes nothing for so long is gone, even if its driver does not say so.
 _STALL_SECONDS = 5.0
 #: A file falls behind its schedule by a busy processor; more than this is a pause, not a delay to catch up.
@@ -42,8 +41,8 @@ class Sink(Protocol):
 
 
 @asynccontextmanager
-async def open_sink(output: Output) -> AsyncIterator[Sink]:
-    """Open an output for one sound.
+async def open_sink(output: Output, buffer_seconds: float = BUFFER_SECONDS) -> AsyncIterator[Sink]:
+    """Open an output for one sound, of which `buffer_seconds` lie in the player's buffer.
 
     Raises:
         Misconfigured: its program is missing, or its file is another's.
@@ -56,7 +55,7 @@ async def open_sink(output: Output) -> AsyncIterator[Sink]:
         finally:
             await asyncio.shield(asyncio.to_thread(file.close))
         return
-    name, *arguments = player(output)
+    name, *arguments = player(output, buffer_seconds)
     reading, writing = os.pipe()
     pipe = _Pipe(writing)
     try:
@@ -64,17 +63,17 @@ async def open_sink(output: Output) -> AsyncIterator[Sink]:
             # Only the player's end is left, so that writing fails when the player has ended.
             os.close(reading)
             reading = -1
-            yield _PlayerSink(running, pipe, str(output))
+            yield _PlayerSink(running, pipe, str(output), buffer_seconds)
     finally:
         if reading >= 0:
             os.close(reading)
         pipe.close()
 
 
-def player(output: Output) -> tuple[str, ...]:
+def player(output: Output, buffer_seconds: float = BUFFER_SECONDS) -> tuple[str, ...]:
     """Return the command that plays what comes on its stdin."""
     if output.kind == "alsa":
-        microseconds = str(int(_PLAYER_BUFFER_SECONDS * 1e6))
+        microseconds = str(int(buffer_seconds * 1e6))
         return (
             "aplay", "-q", "-D", output.target, "-t", "raw", "-f", "S16_LE", "-r", str(RATE), "-c", "1",
             "--buffer-time", microseconds,
@@ -82,7 +81,7 @@ def player(output: Output) -> tuple[str, ...]:
     device = (f"--device={output.target}",) if output.target else ()
     return (
         "pacat", "--playback", *device, "--raw", "--format=s16le", f"--rate={RATE}", "--channels=1",
-        f"--latency-msec={int(_PLAYER_BUFFER_SECONDS * 1000)}", "--client-name=village-agent", "--stream-name=loudspeaker",
+        f"--latency-msec={int(buffer_seconds * 1000)}", "--client-name=village-agent", "--stream-name=loudspeaker",
     )  # fmt: skip
 
 
@@ -118,17 +117,19 @@ class _Pipe:
 
 
 class _PlayerSink:
-    def __init__(self, running: Child, pipe: _Pipe, output: str) -> None:
+    def __init__(self, running: Child, pipe: _Pipe, output: str, buffer_seconds: float) -> None:
         self._child = running
         self._pipe = pipe
         self._output = output
+        #: What lies between us and the ear: the player's buffer, the quarter of it that `aplay` reads ahead, one page of pipe.
+        self._on_the_way = int(1.25 * buffer_seconds * BYTES_PER_SECOND) // 2 * 2 + _PIPE_BYTES
         self._sound = 0
         self._written = 0
         self._started: float | None = None
 
     @property
     def heard_bytes(self) -> int:
-        return max(0, min(self._sound, self._written - _ON_THE_WAY_BYTES))
+        return max(0, min(self._sound, self._written - self._on_the_way))
 
     async def write(self, block: bytes) -> None:
         if self._started is None:
@@ -138,7 +139,7 @@ class _PlayerSink:
 
     async def finish(self) -> None:
         # Silence pushes the last sample out. Draining instead takes PulseAudio two seconds more.
-        await self._push(bytes(_ON_THE_WAY_BYTES))
+        await self._push(bytes(self._on_the_way))
         wanted, taken = seconds(self._written), time.monotonic() - (self._started or 0)
         if wanted > 2 and taken < wanted / 2:
             # ALSA's null device, for example: nothing sounded.

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
+from village_drivers.abilities import LiveSource
 from village_drivers.kit import NotConnected, Refused
 from village_drivers.programs import Child, child
 from village_drivers.sound.pcm import Form
@@ -112,3 +113,20 @@ async def speech_source(text: str, voice: str, words_per_minute: int, gain: floa
 def _to_pcm(gain: float, form: Form) -> tuple[str, ...]:
     shape = ("-f", form.codec, "-ar", str(form.rate), "-ac", str(form.channels))
     return ("-vn", "-af", f"volume={gain:.6f}", *shape, "pipe:1")
+
+
+@asynccontextmanager
+async def live_source(live: LiveSource, gain: float) -> AsyncIterator[Source]:
+    """Sound that is being made."""
+    yield _Live(live, gain)
+
+
+class _Live:
+    def __init__(self, live: LiveSource, gain: float) -> None:
+        self._live = live
+        self._gain = gain
+
+    async def read(self) -> bytes:
+        # An output that takes everything at once must not keep the voice itself from coming in.
+        await asyncio.sleep(0)
+        return self._live.read(self._gain)

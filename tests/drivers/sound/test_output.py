@@ -52,5 +52,5 @@ def test_it_is_registered_and_speaks_and_plays() -> None:
     assert driver is Sound
     device = Sound(SoundConfig(id="horn", driver="sound"), LentServices()).devices()["horn"]
     assert device.kind == "loudspeaker"
-    assert abilities_of(device.handle) == ("loudspeaker", "file_player")
+    assert abilities_of(device.handle) == ("loudspeaker", "file_player", "live_player")
     assert "loudspeaker" in ABILITIES
