@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from village_wire.ids import AGENT_PATTERN, DEVICE_PATTERN
 from village_wire.session import BrokerAddress
 from village_wire.settings import InvalidSettings, Problem, load_toml
 
@@ -274,6 +275,58 @@ class ApiSection(_Section):
         return url.rstrip("/")
 
 
+class CapFeed(_Section):
+    """An entry of `[[cap.feeds]]`: a source of alerts of the Common Alerting Protocol."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")] = Field(
+        description="What it is called here. 来源名称。", examples=["province"]
+    )
+    trusted_certificates: Annotated[tuple[Path, ...], Field(min_length=1, max_length=20)] = Field(
+        description="Files with the certificates (PEM) with which it signs its alerts; no other alert is aired."
+        " 该来源签名所用证书文件 (PEM)；其他签名的预警一律不播。",
+        examples=[["/etc/village-edge/province.pem"]],
+    )
+    quiet_minutes: Annotated[float, Field(gt=0, le=10_080, allow_inf_nan=False)] | None = Field(
+        None,
+        description="An alert or a heartbeat (status System) comes at least so often; when none does, health says so. None: it is not expected to."
+        " 至少每隔这么多分钟应收到预警或心跳（status 为 System），否则健康状态会告警；留空表示不要求。",
+        examples=[10],
+    )
+    alarm: Annotated[str, Field(pattern=rf"^({AGENT_PATTERN[1:-1]}/{DEVICE_PATTERN[1:-1]})?$")] = Field(
+        "",
+        description="A switch, as AGENT/DEVICE, that is on while the feed is quiet: a lamp or buzzer in the duty room."
+        " 来源静默期间接通的开关（代理/设备），如值班室的警示灯或蜂鸣器。",
+        examples=["office-1/lamp"],
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.alarm and self.quiet_minutes is None:
+            raise ValueError("alarm needs quiet_minutes")
+        return self
+
+
+class CapSection(_Section):
+    """Table `[cap]`."""
+
+    languages: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$")], ...], Field(max_length=10)
+    ] = Field(
+        ("zh", "en"),
+        description="Languages of alerts in order: an area is told in the first that speaks of it. 预警语言的优先顺序，每个区域只播第一种。",
+        examples=[["zh", "en"]],
+    )
+    feeds: Annotated[tuple[CapFeed, ...], Field(max_length=50)] = Field(
+        (), description="Whose alerts are aired. 播出哪些来源的预警。"
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if len({feed.name for feed in self.feeds}) < len(self.feeds):
+            raise ValueError("two feeds have the same name")
+        return self
+
+
 class Settings(_Section):
     """The whole configuration."""
 
@@ -282,6 +335,7 @@ class Settings(_Section):
     telemetry: TelemetrySection = Field(default_factory=TelemetrySection)
     control: ControlSection = Field(default_factory=ControlSection)
     api: ApiSection = Field(default_factory=ApiSection)
+    cap: CapSection = Field(default_factory=CapSection)
 
 
 def load_settings(path: Path | None, data_dir: Path | None = None) -> Settings:
@@ -302,6 +356,9 @@ def load_settings(path: Path | None, data_dir: Path | None = None) -> Settings:
             "telemetry": _placed(settings.telemetry, folder),
             "control": _placed(settings.control, folder),
             "api": _placed(settings.api, folder),
+            "cap": settings.cap.model_copy(
+                update={"feeds": tuple(_beside(feed, folder) for feed in settings.cap.feeds)}
+            ),
         }
     )
 
@@ -341,6 +398,10 @@ def _on_loopback(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _beside(feed: CapFeed, folder: Path) -> CapFeed:
+    return feed.model_copy(update={"trusted_certificates": tuple(folder / path for path in feed.trusted_certificates)})
 
 
 def _placed(section: _S, folder: Path) -> _S:

@@ -28,7 +28,7 @@ class StoreUnavailable(Exception):
 class Problem:
     """What keeps the collector from taking data in (`down`) or makes it late (`degraded`), since when; the text says what to do."""
 
-    part: Literal["broker", "store"]
+    part: Literal["broker", "store", "feed"]
     since: datetime
     text: str
     code: str = "collector_lost"

@@ -195,6 +195,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The bucket is gone: run `village-collector influx setup` again, or correct [telemetry].",
         "存储桶不存在：请重新运行 village-collector influx setup，或修改 [telemetry] 配置。",
     ),
+    "feed_quiet": (
+        "Alerts of this source may not arrive: ask who runs it whether it sends, and check its token and its way to this collector.",
+        "可能收不到该来源的预警：请联系预警发布方确认是否在发送，并检查其令牌和到采集端的网络。",
+    ),
     "store_failed": ("Read the store's own log.", "请查看存储服务自身的日志。"),
 }
 

@@ -198,12 +198,11 @@ class AlertService:
 
     async def _air(self, one: AlertBroadcast, person: str, address: str) -> None:
         """Issue a broadcast that is claimed, or send the rest of it; a broker that takes nothing is tried again later."""
-        settle = partial(asyncio.to_thread, self._control.settle_planned, one.broadcast)
         broadcast = UUID(one.broadcast)
         try:
             if await asyncio.to_thread(self._control.broadcast, one.broadcast) is None:
                 if one.superseded is not None:
-                    await settle("dropped", "taken back before it was sent")
+                    await self._settle(one, "dropped", "taken back before it was sent")
                     return
                 sound = await self._audio.find(one.audio) if one.audio else None
                 await self._broadcasts.issue(
@@ -223,9 +222,12 @@ class AlertService:
         except (BadTimes, NoSound, Nobody) as error:
             reason = f"no loudspeaker in {error}" if isinstance(error, Nobody) else str(error)
             await self._record(ACTION, one, person, address, outcome="failed", reason=reason)
-            await settle("dropped", reason)
+            await self._settle(one, "dropped", reason)
         else:
-            await settle("aired")
+            await self._settle(one, "aired")
+
+    async def _settle(self, one: AlertBroadcast, state: str, problem: str = "") -> None:
+        await asyncio.to_thread(self._control.settle_planned, one.broadcast, state, problem)
 
     async def _withdraw(self, one: AlertBroadcast, person: str, address: str) -> None:
         record = await asyncio.to_thread(self._control.broadcast, one.broadcast)
