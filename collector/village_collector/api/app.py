@@ -27,7 +27,7 @@ from village_collector.api.access import PUBLIC, Requires
 from village_collector.api.common import PROBLEMS
 from village_collector.api.deps import Deps
 from village_collector.api.guard import Guard
-from village_collector.api.problems import install
+from village_collector.api.problems import MEDIA_TYPE, install
 from village_collector.api.refusals import record_foreign, record_refusals
 from village_wire import __version__
 
@@ -95,6 +95,9 @@ def _declare_scheme(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = made()
+        for path in document["paths"].values():
+            for operation in path.values():
+                _declare_problems(operation["responses"])
         schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
         schemes["bearer"] = {
             "type": "http",
@@ -104,3 +107,11 @@ def _declare_scheme(app: FastAPI) -> None:
         return document
 
     app.__dict__["openapi"] = openapi
+
+
+def _declare_problems(responses: dict[str, Any]) -> None:
+    """Give problem documents their media type; FastAPI knows only that of the route, and a form of its own for bad requests."""
+    responses.pop("422", None)
+    content = responses["default"]["content"]
+    if "application/json" in content:
+        responses["default"]["content"] = {MEDIA_TYPE: content["application/json"]}
