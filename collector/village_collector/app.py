@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from village_collector.api.deps import Deps
 from village_collector.api_certificate import ApiCertificate, api_names, public_name
 from village_collector.arrivals import watch_arrivals
 from village_collector.audit import Audit
+from village_collector.broadcasts.audio import AudioFiles
+from village_collector.broadcasts.resending import Resender
+from village_collector.broadcasts.service import BroadcastService
 from village_collector.broker import EmbeddedBroker
 from village_collector.broker_certificate import BrokerCertificate, name_at_broker, own_address, shows_own
 from village_collector.broker_link import BrokerLink
@@ -145,6 +149,10 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         commands = CommandService(control, keys.signer, session.publish)
         ingest = Ingest(telemetry, control, session.send, commands.results_arrived)
         link = BrokerLink(session, ingest.heard_at)
+        audio = AudioFiles(folder / "audio", lambda: control.audio_in_use(datetime.now(UTC)))
+        broadcasts = BroadcastService(
+            control, keys.signer, session.publish, lambda: commands.next_arrival, audio.find, doubt=link.doubt
+        )
 
         def problems() -> Sequence[Problem]:
             gone = broker.problem if broker else None
@@ -171,6 +179,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             people=People(control),
             audit=audit,
             enrolment=enrolment,
+            broadcasts=broadcasts,
+            audio=audio,
             hosts=frozenset(api_names(settings.api)),
         )
         server = ApiServer(create_app(deps), listener, context)
@@ -192,6 +202,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 group.create_task(keys.run(telling.changed), name="command keys"),
                 group.create_task(telling.run(), name="command keys to agents"),
                 group.create_task(admission.run(), name="admission"),
+                group.create_task(Resender(control, broadcasts).run(), name="broadcasts to agents that were away"),
                 group.create_task(_feed_watchdog(notifier, problems), name="watchdog"),
             ]
             endless.append(

@@ -25,7 +25,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from village_collector.api.guard import MAX_HEAD_BYTES
+from village_collector.api.guard import AUDIO_PATH, MAX_HEAD_BYTES
 from village_collector.api.problems import Problem, problem_response
 
 _log = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ CLOSE_SECONDS = 3.0
 HEAD_SECONDS = 10.0
 #: The longest body, a picture of 4 MiB at 1 Mbit/s, takes that long.
 BODY_SECONDS = 40.0
+#: A sound file of 50 MB at 0.5 Mbit/s; its body is read only of who may broadcast.
+AUDIO_SECONDS = 900.0
 #: A peer that takes less than `STALL_BYTES` of its answer in this time reads it no longer.
 STALL_SECONDS = 20.0
 #: 1 kB a second is far below the worst link on which a person still waits.
@@ -55,11 +57,12 @@ _SHUTDOWN_SECONDS = 3600.0
 #: Offset of `tcpi_bytes_acked` (64 bits) in Linux's `struct tcp_info`.
 _BYTES_ACKED = 120
 
-#: What a connection waits for: TLS; the peer's request, head or body; our work; the peer to read; the peer to close.
-Phase = Literal["handshake", "head", "body", "work", "answer", "end"]
+#: What a connection waits for: TLS; the peer's request, head, body or sound file; our work; the peer to read; the peer to close.
+Phase = Literal["handshake", "head", "body", "audio", "work", "answer", "end"]
 _LIMITS: Mapping[Phase, float] = {
     "head": HEAD_SECONDS,
     "body": BODY_SECONDS,
+    "audio": AUDIO_SECONDS,
     "answer": STALL_SECONDS,
     "end": CLOSE_SECONDS,
 }
@@ -111,7 +114,9 @@ class GuardedProtocol(H11Protocol):
         if self.transport.is_closing():
             return "end"
         state = self.conn.their_state
-        return "head" if state is h11.IDLE else "body" if state is h11.SEND_BODY else "work"
+        if state is h11.SEND_BODY:
+            return "audio" if self.scope["path"] == AUDIO_PATH else "body"
+        return "head" if state is h11.IDLE else "work"
 
     @property
     def taken(self) -> int:

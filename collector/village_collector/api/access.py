@@ -25,6 +25,7 @@ PUBLIC = frozenset(
         ("POST", "/enrolments"),
         ("POST", "/renewals"),
         ("POST", "/uploads/{command}"),
+        ("GET", "/audio/{sha256}"),
     }
 )
 

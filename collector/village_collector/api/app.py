@@ -11,7 +11,9 @@ from fastapi.routing import APIRoute
 
 from village_collector.api import (
     agents,
+    audio,
     audit,
+    broadcasts,
     cameras,
     commands,
     dead_letters,
@@ -55,6 +57,8 @@ def create_app(deps: Deps) -> FastAPI:
         devices,
         events,
         commands,
+        broadcasts,
+        audio,
         cameras,
         dead_letters,
         audit,

@@ -48,7 +48,7 @@ RIGHTS_OF_KINDS: Mapping[str, Right] = {
 ACTIONS: Mapping[str, str] = {
     "say": "broadcast.say",
     "stop": "broadcast.stop",
-    "broadcast": "broadcast.announce",
+    "broadcast": "broadcast.issue",
     "withdraw": "broadcast.withdraw",
     "unlock": "door.unlock",
     "switch": "switch.set",
@@ -60,8 +60,8 @@ ACTIONS: Mapping[str, str] = {
 #: Kinds that are more than a command, and so are never issued as one alone.
 NOT_ALONE: Mapping[str, str] = {
     "snapshot": "take pictures with POST /api/v1/cameras/{agent}/{device}/snapshot",
-    "broadcast": "a broadcast is no single command",
-    "withdraw": "a broadcast is not withdrawn by a single command",
+    "broadcast": "issue broadcasts with POST /api/v1/broadcasts",
+    "withdraw": "withdraw broadcasts with POST /api/v1/broadcasts/{broadcast}/withdraw",
 }
 
 

@@ -31,6 +31,7 @@ AreaQuery = Annotated[
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most so many. 最多返回条数。")]
 TimeQuery = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 CommandPath = Annotated[UUID, Path(description="Command id. 命令编号。")]
+BroadcastPath = Annotated[UUID, Path(description="Broadcast id. 播报编号。")]
 
 #: For the OpenAPI document: every operation may answer with a problem.
 PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -10,6 +10,8 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from village_collector.audit import Audit
+from village_collector.broadcasts.audio import AudioFiles
+from village_collector.broadcasts.service import BroadcastService
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.health_model import Doubt
@@ -48,6 +50,8 @@ class Deps:
     now: Callable[[], datetime] = _now
     doubt: Callable[[str], Doubt] = lambda _agent: ""
     audit: Audit = field(kw_only=True)
+    broadcasts: BroadcastService = field(kw_only=True)
+    audio: AudioFiles = field(kw_only=True)
     enrolment: Enrolment = field(kw_only=True)
     hosts: frozenset[str] = frozenset()
 

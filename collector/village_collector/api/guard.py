@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from village_collector.api.problems import BodyTooLarge, Problem, problem_response
+from village_wire.broadcasts import MAX_AUDIO_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ MAX_BODY_BYTES = 64 * 1024
 #: A picture of a 4K camera in JPEG is 1 to 3 MB.
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 UPLOAD_PREFIX = "/api/v1/uploads/"
+AUDIO_PATH = "/api/v1/audio"
 #: Request line and headers together; a token, a path and what a browser adds are 2 KB.
 MAX_HEAD_BYTES = 16 * 1024
 #: Browsers send some 20.
@@ -66,7 +68,7 @@ class Guard:
         async def answer(message: Message) -> None:
             await send(_with_headers(message))
 
-        limit = MAX_UPLOAD_BYTES if scope["path"].startswith(UPLOAD_PREFIX) else MAX_BODY_BYTES
+        limit = _body_limit(scope["path"])
         refused = self._judge(scope, limit)
         if refused is not None:
             if refused.advice == "foreign" and self._refused is not None:
@@ -111,6 +113,12 @@ class Guard:
         if length.isdecimal() and int(length) > limit:
             return Problem(413, f"the body is over the limit of {limit} bytes", "too_large")
         return None
+
+
+def _body_limit(path: str) -> int:
+    if path == AUDIO_PATH:
+        return MAX_AUDIO_BYTES
+    return MAX_UPLOAD_BYTES if path.startswith(UPLOAD_PREFIX) else MAX_BODY_BYTES
 
 
 def _too_long(scope: Scope) -> Problem | None:

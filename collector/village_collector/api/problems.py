@@ -43,6 +43,26 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Ask for a new picture: an upload token works once and not for long.",
         "请重新请求图片：上传令牌仅可使用一次且很快过期。",
     ),
+    "unknown_broadcast": (
+        "List the latest broadcasts with `village broadcast list`.",
+        "请用 village broadcast list 查看最近的播报。",
+    ),
+    "broker_retries": (
+        "Look at the collector's broker: it is sent by itself as soon as that works again.",
+        "请检查采集端的消息服务器：恢复后会自动发送。",
+    ),
+    "audio": (
+        "Upload a sound file that plays elsewhere (MP3, WAV, OGG, M4A, …) with `village broadcast play`.",
+        "请用 village broadcast play 上传可正常播放的音频文件（MP3、WAV、OGG、M4A 等）。",
+    ),
+    "audio_room": (
+        "Withdraw broadcasts that are not needed, or wait until some are over.",
+        "请撤回不再需要的播报，或等待其结束。",
+    ),
+    "converter": (
+        "Install ffmpeg at the collector: `apt install ffmpeg`.",
+        "请在采集端安装 ffmpeg：apt install ffmpeg。",
+    ),
     "foreign": (
         "Call the collector at a name of its own (127.0.0.1, localhost, or the host of its public_url), not from another web page.",
         "请使用采集端自己的地址（127.0.0.1、localhost 或 public_url 中的主机）访问，不要从其他网页访问。",

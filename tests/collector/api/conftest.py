@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from tests.collector.people import CHEAP, administrators_token, bearer
 from village_collector.api.app import create_app
 from village_collector.api.deps import Deps
 from village_collector.audit import Audit
+from village_collector.broadcasts.audio import AudioFiles
+from village_collector.broadcasts.service import BroadcastService
 from village_collector.buffers import Buffers
 from village_collector.commands import CommandService
 from village_collector.people.passwords import Passwords
@@ -32,7 +35,7 @@ from village_wire.events import Event
 class Collector:
     """The parts behind one API."""
 
-    def __init__(self, control: ControlStore) -> None:
+    def __init__(self, control: ControlStore, folder: Path) -> None:
         self.now: datetime = at(60)
         self.control = control
         self.telemetry = MemoryTelemetry()
@@ -53,6 +56,15 @@ class Collector:
             Addresses("mqtts://collector.village.example", "https://collector.village.example:8480"),
             now=lambda: self.now,
         )
+        self.audio = AudioFiles(folder / "audio", lambda: control.audio_in_use(self.now))
+        self.broadcasts = BroadcastService(
+            control,
+            self.outbox.signer,
+            self.outbox.publish,
+            lambda: self.commands.next_arrival,
+            self.audio.find,
+            now=lambda: self.now,
+        )
         self.deps = Deps(
             control=control,
             telemetry=self.telemetry,
@@ -62,6 +74,8 @@ class Collector:
             people=People(control, now=lambda: self.now, passwords=Passwords(CHEAP)),
             audit=self.audit,
             enrolment=self.enrolment,
+            broadcasts=self.broadcasts,
+            audio=self.audio,
             public_url="http://collector.village.example:8480",
             now=lambda: self.now,
         )
@@ -80,9 +94,9 @@ class Collector:
 
 
 @pytest.fixture
-def collector(control: ControlStore) -> Collector:
+def collector(control: ControlStore, tmp_path: Path) -> Collector:
     add_site(control)
-    return Collector(control)
+    return Collector(control, tmp_path)
 
 
 @pytest_asyncio.fixture

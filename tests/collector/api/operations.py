@@ -64,7 +64,13 @@ def request(operation: str, place: Place) -> tuple[str, str, Ask]:
     """Method, path and the rest of a request for an operation about a place."""
     method, path = operation.split(" ")[:2]
     ask = _ask(operation, place)
-    values = {"agent": place.agent, "device": "reader", "command": place.command, "person": place.person}
+    values = {
+        "agent": place.agent,
+        "device": "reader",
+        "command": place.command,
+        "broadcast": place.command,
+        "person": place.person,
+    }
     for key, value in {**values, "token": place.token, **ask.path}.items():
         path = path.replace(f"{{{key}}}", quote(value))
     return method, path, ask
@@ -87,6 +93,8 @@ def _ask(operation: str, place: Place) -> Ask:
         "POST /enrolments": Ask(body={}),
         "POST /renewals": Ask(body={}),
         "GET /devices/{agent}/{device}/history": Ask(query={"field": "online"}),
+        "POST /broadcasts": Ask(body={"targets": [target], "text": "大家好"}),
+        "GET /audio/{sha256}": Ask(path={"sha256": "0" * 64}),
         "POST /cameras/{agent}/{device}/snapshot": Ask(path={"device": "camera"}),
         "POST /login": Ask(body={"person": place.person, "password": PASSWORD}),
         "PUT /me/password": Ask(body={"password": PASSWORD, "new_password": "another good password"}),

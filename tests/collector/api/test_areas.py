@@ -26,6 +26,7 @@ _OWN = {
     "POST /me/totp",
     "DELETE /me/totp",
     "POST /tokens",
+    "PUT /audio",
 }
 #: Every text by which something of the other area could be recognised.
 SECRETS = ("gate-2", OTHER, "stranger", "knock")
