@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,6 +32,7 @@ from village_collector.stores.broadcast_records import Nobody
 from village_collector.stores.cap_records import AlertBroadcast, NewAlert, PlannedBroadcast, StoredAlert
 from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import Scope
+from village_wire.audit import Outcome
 from village_wire.broadcasts import Audio, Category
 from village_wire.commands import Broadcast, Target
 
@@ -106,21 +107,20 @@ class AlertService:
             raise
         digest = hashlib.sha256(await asyncio.to_thread(write_alert, alert)).hexdigest()
         known = await asyncio.to_thread(self._control.alert_named, alert.reference)
-        if known is None:
-            made = await self._plan(alert, scope)
-            if not made.announcements and any(one.code == "no_right" for one in made.not_aired):
-                raise NoRight(next(one.geocode for one in made.unmapped if "outside" in one.reason))
-            new, planned = await self._prepared(alert, signer, digest, person, made, dry_run=dry_run)
-            if dry_run:
-                return Received(_unstored(new, planned), new=True)
-            known, fresh = await asyncio.to_thread(self._control.take_alert, new, planned)
-            if fresh:
-                await self._carry_out(known, person, address)
-                return Received(await asyncio.to_thread(self._control.alert, known.id) or known, new=True)
-        if known.digest != digest:
-            await refused(target=str(alert.reference), reason="contradicts a known alert of this name")
-            raise Conflict(f"an alert {alert.reference} is known that says something else")
-        return Received(known, new=False)
+        if known is not None:
+            return await self._known(known, digest, refused)
+        made = await self._plan(alert, scope)
+        if not made.announcements and any(one.code == "no_right" for one in made.not_aired):
+            raise NoRight(next(one.geocode for one in made.unmapped if "outside" in one.reason))
+        new, planned = await self._prepared(alert, signer, digest, person, made, dry_run=dry_run)
+        if dry_run:
+            return Received(_unstored(new, planned), new=True)
+        taken, fresh = await asyncio.to_thread(self._control.take_alert, new, planned)
+        if not fresh:
+            return await self._known(taken, digest, refused)
+        await self._carry_out(taken, person, address)
+        kept = await asyncio.to_thread(self._control.alert, taken.id)
+        return Received(kept or taken, new=True)
 
     async def run(self, look_seconds: float = LOOK_SECONDS) -> None:
         """Send what could not be sent, and withdraw what was taken back, until cancelled."""
@@ -142,6 +142,12 @@ class AlertService:
             await self._air(one, one.person, "")
         for one in await asyncio.to_thread(self._control.superseded_broadcasts):
             await self._withdraw(one, one.person, "")
+
+    async def _known(self, known: StoredAlert, digest: str, refused: Callable[..., Awaitable[None]]) -> Received:
+        if known.digest != digest:
+            await refused(target=str(known.reference), reason="contradicts a known alert of this name")
+            raise Conflict(f"an alert {known.reference} is known that says something else")
+        return Received(known, new=False)
 
     def _read(self, content: bytes, now: datetime) -> tuple[Alert, Signer]:
         verified = verify(content, self._signers, now)
@@ -188,7 +194,7 @@ class AlertService:
     async def _carry_out(self, alert: StoredAlert, person: str, address: str) -> None:
         if not alert.broadcasts and alert.document["status"] != "System":
             reason = "; ".join(item["reason"] for item in alert.document["not_aired"]) or "nothing to air"
-            outcome = "allowed" if alert.document["message_type"] == "Cancel" else "refused"
+            outcome: Outcome = "allowed" if alert.document["message_type"] == "Cancel" else "refused"
             await self._audit.record(
                 person, address, ACTION, target=str(alert.reference), outcome=outcome, reason=reason
             )
@@ -200,10 +206,12 @@ class AlertService:
         """Issue a broadcast that is claimed, or send the rest of it; a broker that takes nothing is tried again later."""
         broadcast = UUID(one.broadcast)
         try:
-            if await asyncio.to_thread(self._control.broadcast, one.broadcast) is None:
-                if one.superseded is not None:
-                    await self._settle(one, "dropped", "taken back before it was sent")
-                    return
+            record = await asyncio.to_thread(self._control.broadcast, one.broadcast)
+            if one.superseded is not None:
+                await self._withdraw(one, person, address)
+                await self._settle(one, "dropped", "taken back before it was sent")
+                return
+            if record is None:
                 sound = await self._audio.find(one.audio) if one.audio else None
                 await self._broadcasts.issue(
                     broadcast,
@@ -212,6 +220,8 @@ class AlertService:
                     person,
                     partial(self._record, ACTION, one, person, address),
                 )
+            elif not record.sent and record.tally.end <= self._now():
+                raise BadTimes("over before the broker took it")
             elif not one.problem:
                 # Whoever had it ended in the middle, perhaps before it was recorded.
                 await self._record(ACTION, one, person, address, reason="sent by another collector, or after a restart")
