@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from village_agent.loudspeaker.announcer import Announcer, Entry
+from village_agent.loudspeaker.announcer import Announcement, Announcer, Entry, Told
 
 #: A clock that is set by more takes the pauses between two times along.
 JUMP_SECONDS = 1.0
@@ -30,6 +30,16 @@ class Lineup:
         if found is None:
             raise KeyError(identity)
         return found
+
+    def add(self, announcement: Announcement, now: float, number: int) -> Told:
+        """Take an announcement that came as the `number`th, even where a later one's sound was there before its own."""
+        told = self.announcer.add(announcement, now)
+        if told.stage == "queued":
+            self._rebuild(
+                replace(entry, arrival=number) if entry.announcement.id == announcement.id else entry
+                for entry in self.announcer.entries
+            )
+        return told
 
     def reserve(self, arrival: int) -> None:
         """What comes from now on is after an entry that will be restored."""

@@ -11,7 +11,7 @@ from uuid import UUID
 from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry, Told
 from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
-from village_agent.loudspeaker.sounding import FileScript, Plan, Script, Sounding, is_hopeless, reason_of
+from village_agent.loudspeaker.sounding import FileScript, Plan, Script, Sounding, SpokenScript, is_hopeless, reason_of
 from village_agent.loudspeaker.store import ScriptKind, Stored
 from village_agent.loudspeaker.supply import Supply
 from village_agent.loudspeaker.surroundings import Prepared, Surroundings
@@ -98,6 +98,7 @@ class Station:
             return
         if stored.entry is not None:
             self._lineup.reserve(stored.entry.arrival)
+            self._teller.restore(stored)
         self._add(item)
 
     def cancel(self, identity: UUID, reason: str) -> bool:
@@ -186,13 +187,13 @@ class Station:
         item.prepared = prepared
         if wanted.audio is not None and not item.stored.fetched:
             self._teller.tell(item.stored, "fetched")
-        kind: ScriptKind = "seconds" if isinstance(prepared.script, FileScript) else "sentences"
+        kind: ScriptKind = "sentences" if isinstance(prepared.script, SpokenScript) else "seconds"
         known = item.stored.entry
         item.stored = replace(item.stored, fetched=wanted.audio is not None, script=kind)
         if known is not None:
             self._lineup.restore(known)
         else:
-            told = self._lineup.announcer.add(item.stored.announcement, self._now())
+            told = self._lineup.add(item.stored.announcement, self._now(), item.stored.number)
             if told.stage != "queued":
                 self._end(item, told.stage, told.reason)
                 return
@@ -261,6 +262,7 @@ class Station:
         item = self._items.get(sounding.id)
         if item is None:
             return
+        self._teller.silent(item.stored.id)
         entry = self._lineup.entry(item.id)
         self._lineup.announcer.paused(sounding.position)
         if item.heard:
@@ -276,6 +278,7 @@ class Station:
         item = self._items.get(sounding.id) if sounding is not None else None
         if item is None or sounding is None:
             return
+        self._teller.silent(item.stored.id)
         if isinstance(error, Exception):
             self._fail(item, sounding, error)
         elif task.cancelled():

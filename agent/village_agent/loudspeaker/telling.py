@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from uuid import UUID
 
 from village_agent.loudspeaker.sounding import Script, SpokenScript
 from village_agent.loudspeaker.store import Stored
 from village_agent.report import make_event
-from village_wire.broadcasts import Stage
+from village_wire.broadcasts import FINAL, Stage
 from village_wire.events import Event, Receipt
 
 _log = logging.getLogger(__name__)
@@ -22,6 +24,22 @@ class Teller:
         self._device = device
         self._tell = tell
         self._now_ns = now_ns
+        #: Seconds for which each broadcast was heard, and the time of the event loop, which nobody sets, since when it sounds.
+        self._heard: dict[UUID, float] = {}
+        self._since: dict[UUID, float] = {}
+
+    def restore(self, stored: Stored) -> None:
+        """An earlier run of the agent let a broadcast be heard in part: never count more of that than was heard."""
+        entry, audio = stored.entry, stored.broadcast.audio
+        if entry is not None and stored.script == "seconds":
+            whole = entry.played * audio.seconds if audio is not None else 0.0
+            self._heard[stored.id] = whole + entry.position
+
+    def silent(self, broadcast: UUID) -> None:
+        """What sounded does so no longer."""
+        since = self._since.pop(broadcast, None)
+        if since is not None:
+            self._heard[broadcast] = self._heard.get(broadcast, 0.0) + asyncio.get_running_loop().time() - since
 
     def tell(
         self,
@@ -36,6 +54,14 @@ class Teller:
         time_ns: int | None = None,
     ) -> None:
         """`at` is a position in a script; `time_ns` is when it happened, now if None."""
+        moment = self._now_ns() if time_ns is None else time_ns
+        if stage in {"started", "resumed"}:
+            self._since[stored.id] = asyncio.get_running_loop().time() - (self._now_ns() - moment) / 1e9
+        category, heard = stored.broadcast.category, None
+        if stage in FINAL:
+            self.silent(stored.id)
+            seconds = round(self._heard.pop(stored.id, 0.0), 1)
+            heard = seconds if category is not None else None
         position = None
         if at is not None:
             script, found = at
@@ -52,6 +78,8 @@ class Teller:
             play=play,
             position=position,
             overrode=overrode or None,
+            category=category,
+            heard=heard,
         )
         _log.info("broadcast %s on %s: %s %s", stored.id, self._device, stage, receipt.reason or receipt.evidence)
-        self._tell(make_event(self._device, receipt, self._now_ns() if time_ns is None else time_ns))
+        self._tell(make_event(self._device, receipt, moment))
