@@ -23,6 +23,9 @@ from village_collector.broker import EmbeddedBroker
 from village_collector.broker_certificate import BrokerCertificate, name_at_broker, own_address, shows_own
 from village_collector.broker_link import BrokerLink
 from village_collector.buffers import Buffers
+from village_collector.cap.feeds import FeedWatch
+from village_collector.cap.service import AlertService
+from village_collector.cap.trusted import expected_feeds, trusted_signers
 from village_collector.commands import CommandService
 from village_collector.config import EMBEDDED, Settings, read_secret
 from village_collector.data_dir import (
@@ -97,6 +100,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
     """
     folder = settings.collector.data_dir
     audit_key = await asyncio.to_thread(load_audit_key, folder, settings.collector.keys_dir)
+    signers = await asyncio.to_thread(trusted_signers, settings.cap)
     client_id = await asyncio.to_thread(load_collector_id, folder)
     authority = await asyncio.to_thread(
         load_authority, settings.collector.keys_folder, make=settings.collector.keys_dir is None
@@ -154,10 +158,13 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             control, keys.signer, session.publish, lambda: commands.next_arrival, audio.find, doubt=link.doubt
         )
 
+        alerts = AlertService(control, broadcasts, audio, audit, signers, settings.cap.languages)
+        feeds = FeedWatch(control, commands, audit, expected_feeds(settings.cap))
+
         def problems() -> Sequence[Problem]:
             gone = broker.problem if broker else None
             late = keeper.problems() if keeper else ()
-            return (*((gone,) if gone else link.problems()), *late, *ingest.problems())
+            return (*((gone,) if gone else link.problems()), *late, *ingest.problems(), *feeds.problems())
 
         public_url = settings.api.public_url or url_of(listener, tls=settings.api.tls, name=public_name(settings.api))
         enrolment = Enrolment(
@@ -181,6 +188,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             enrolment=enrolment,
             broadcasts=broadcasts,
             audio=audio,
+            alerts=alerts,
             hosts=frozenset(api_names(settings.api)),
         )
         server = ApiServer(create_app(deps), listener, context)
@@ -203,6 +211,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 group.create_task(telling.run(), name="command keys to agents"),
                 group.create_task(admission.run(), name="admission"),
                 group.create_task(Resender(control, broadcasts).run(), name="broadcasts to agents that were away"),
+                group.create_task(alerts.run(), name="alerts"),
+                group.create_task(feeds.run(), name="feeds of alerts"),
                 group.create_task(_feed_watchdog(notifier, problems), name="watchdog"),
             ]
             endless.append(

@@ -374,8 +374,8 @@ def _written(caller: Caller, report: Report, status: int) -> Response:
     content = {
         **_entry(record, report.time),
         "revision": record.tally.revision,
-        "counts": _counts(count(report.loudspeakers)),
-        "areas": [{"area": area, **_counts(counts)} for area, counts in areas.items()],
+        "counts": counts_entry(count(report.loudspeakers)),
+        "areas": [{"area": area, **counts_entry(counts)} for area, counts in areas.items()],
         "loudspeakers": [_loudspeaker(one) for one in report.loudspeakers if one.record.expected],
         "others": [_loudspeaker(one) for one in report.loudspeakers if not one.record.expected],
     }
@@ -384,15 +384,20 @@ def _written(caller: Caller, report: Report, status: int) -> Response:
 
 def _listed(record: BroadcastRecord, now: datetime) -> dict[str, Any]:
     tally = record.tally
-    counts = {
-        "expected": tally.expected,
-        "heard": tally.heard,
-        "sounding": tally.sounding,
-        "failed": tally.failed,
-        "open": tally.expected - tally.heard - tally.failed,
-        "coverage": Counts(expected=tally.expected, heard=tally.heard).coverage,
-    }
+    counts = open_counts(tally.expected, tally.heard, tally.sounding, tally.failed)
     return {**_entry(record, now), "counts": counts}
+
+
+def open_counts(expected: int, heard: int, sounding: int, failed: int) -> Mapping[str, float]:
+    """Return counts as lists tell them."""
+    return {
+        "expected": expected,
+        "heard": heard,
+        "sounding": sounding,
+        "failed": failed,
+        "open": expected - heard - failed,
+        "coverage": Counts(expected=expected, heard=heard).coverage,
+    }
 
 
 def _entry(record: BroadcastRecord, now: datetime) -> dict[str, Any]:
@@ -428,7 +433,8 @@ def _entry(record: BroadcastRecord, now: datetime) -> dict[str, Any]:
     }
 
 
-def _counts(counts: Counts) -> Mapping[str, float]:
+def counts_entry(counts: Counts) -> Mapping[str, float]:
+    """Return counts as the API tells them."""
     return {
         "expected": counts.expected,
         "heard": counts.heard,

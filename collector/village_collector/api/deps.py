@@ -13,6 +13,7 @@ from village_collector.audit import Audit
 from village_collector.broadcasts.audio import AudioFiles
 from village_collector.broadcasts.service import BroadcastService
 from village_collector.buffers import Buffers
+from village_collector.cap.service import AlertService
 from village_collector.commands import CommandService
 from village_collector.health_model import Doubt
 from village_collector.people.service import People
@@ -52,6 +53,7 @@ class Deps:
     audit: Audit = field(kw_only=True)
     broadcasts: BroadcastService = field(kw_only=True)
     audio: AudioFiles = field(kw_only=True)
+    alerts: AlertService = field(kw_only=True)
     enrolment: Enrolment = field(kw_only=True)
     hosts: frozenset[str] = frozenset()
 

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from village_collector.api.problems import BodyTooLarge, Problem, problem_response
+from village_collector.cap.document import MAX_BYTES as MAX_ALERT_BYTES
 from village_wire.broadcasts import MAX_AUDIO_BYTES
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 UPLOAD_PREFIX = "/api/v1/uploads/"
 AUDIO_PATH = "/api/v1/audio"
+CAP_PATH = "/api/v1/cap"
 #: Request line and headers together; a token, a path and what a browser adds are 2 KB.
 MAX_HEAD_BYTES = 16 * 1024
 #: Browsers send some 20.
@@ -118,6 +120,8 @@ class Guard:
 def _body_limit(path: str) -> int:
     if path == AUDIO_PATH:
         return MAX_AUDIO_BYTES
+    if path == CAP_PATH:
+        return MAX_ALERT_BYTES
     return MAX_UPLOAD_BYTES if path.startswith(UPLOAD_PREFIX) else MAX_BODY_BYTES
 
 

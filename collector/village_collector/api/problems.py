@@ -63,6 +63,18 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Install ffmpeg at the collector: `apt install ffmpeg`.",
         "请在采集端安装 ffmpeg：apt install ffmpeg。",
     ),
+    "alert": (
+        "Correct the alert as the detail says; `village broadcast cap FILE --dry-run` tries it without airing anything.",
+        "请按详情修改预警；可用 village broadcast cap 文件 --dry-run 试运行，不会播出。",
+    ),
+    "signature": (
+        "Only alerts that a source of [[cap.feeds]] signed are aired: sign it, or add the signer's certificate there and restart.",
+        "仅播出 [[cap.feeds]] 所列来源签名的预警：请签名，或将签名证书加入配置并重启采集端。",
+    ),
+    "unknown_alert": (
+        "List the latest alerts with `village broadcast alerts`.",
+        "请用 village broadcast alerts 查看最近的预警。",
+    ),
     "foreign": (
         "Call the collector at a name of its own (127.0.0.1, localhost, or the host of its public_url), not from another web page.",
         "请使用采集端自己的地址（127.0.0.1、localhost 或 public_url 中的主机）访问，不要从其他网页访问。",

@@ -308,7 +308,7 @@ def _told(number: int, info: Info) -> dict[str, Any]:
         "urgency": info.urgency,
         "severity": info.severity,
         "certainty": info.certainty,
-        "class": class_of(info.severity, info.urgency, info.certainty),
+        "rank": class_of(info.severity, info.urgency, info.certainty),
         "expires": written_time(info.expires) if info.expires else None,
     }
 

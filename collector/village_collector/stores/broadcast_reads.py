@@ -168,6 +168,19 @@ class BroadcastReads:
             records.append(_record(row, tally, targets[row.id]))
         return records
 
+    def broadcast_counts(self, wanted: Sequence[str], scope: Scope = None) -> dict[str, tuple[int, int, int, int]]:
+        """Numbers of expected, heard, sounding and failed loudspeakers in a scope, of each broadcast that has any there."""
+        found: dict[str, tuple[int, int, int, int]] = {}
+        columns = (broadcasts.c.expected, broadcasts.c.heard, broadcasts.c.sounding, broadcasts.c.failed)
+        with self._database.read() as connection:
+            for part in chunks(wanted):
+                if scope is not None:
+                    found.update(_counts_in(connection, part, scope))
+                    continue
+                for row in connection.execute(select(broadcasts.c.id, *columns).where(broadcasts.c.id.in_(part))):
+                    found[row[0]] = (row[1], row[2], row[3], row[4])
+        return found
+
     def audio_in_use(self, now: datetime) -> set[str]:
         """SHA-256 of the files that broadcasts may still need."""
         query = select(broadcasts.c.audio).where(broadcasts.c.end > now, broadcasts.c.audio.is_not(None)).distinct()

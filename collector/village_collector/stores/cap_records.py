@@ -105,9 +105,11 @@ class CapRecords:
         """The alert of an id; None for an unknown one."""
         return self._one(cap_alerts.c.id == alert)
 
-    def recent_alerts(self, limit: int) -> list[StoredAlert]:
-        """The newest alerts, newest first."""
+    def recent_alerts(self, limit: int, identifier: str | None = None) -> list[StoredAlert]:
+        """The newest alerts, newest first; with `identifier` those that are called so."""
         query = select(cap_alerts).order_by(cap_alerts.c.received.desc(), cap_alerts.c.id.desc()).limit(limit)
+        if identifier is not None:
+            query = query.where(cap_alerts.c.identifier == identifier)
         with self._database.read() as connection:
             return _alerts(connection, connection.execute(query).all())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.collector.cap.kit import Sender
 from tests.collector.kit import T0, MemoryTelemetry, Outbox, add_site, at, batch, make_authority
 from tests.collector.people import CHEAP, administrators_token, bearer
 from village_collector.api.app import create_app
@@ -21,6 +22,7 @@ from village_collector.audit import Audit
 from village_collector.broadcasts.audio import AudioFiles
 from village_collector.broadcasts.service import BroadcastService
 from village_collector.buffers import Buffers
+from village_collector.cap.service import AlertService
 from village_collector.commands import CommandService
 from village_collector.people.passwords import Passwords
 from village_collector.people.service import People
@@ -65,6 +67,10 @@ class Collector:
             self.audio.find,
             now=lambda: self.now,
         )
+        self.signer = Sender(begin=T0 - timedelta(days=1), end=T0 + timedelta(days=300))
+        self.alerts = AlertService(
+            control, self.broadcasts, self.audio, self.audit, [self.signer.signer], now=lambda: self.now
+        )
         self.deps = Deps(
             control=control,
             telemetry=self.telemetry,
@@ -76,6 +82,7 @@ class Collector:
             enrolment=self.enrolment,
             broadcasts=self.broadcasts,
             audio=self.audio,
+            alerts=self.alerts,
             public_url="http://collector.village.example:8480",
             now=lambda: self.now,
         )

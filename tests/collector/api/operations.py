@@ -69,6 +69,7 @@ def request(operation: str, place: Place) -> tuple[str, str, Ask]:
         "device": "reader",
         "command": place.command,
         "broadcast": place.command,
+        "alert": place.command,
         "person": place.person,
     }
     for key, value in {**values, "token": place.token, **ask.path}.items():
