@@ -290,7 +290,7 @@ class Agent:
             self._timekeeper.on_answer(message.payload)
         elif message.topic == self._keys_topic:
             self._keys.on_message(message.payload)
-        else:
+        elif not self._loudspeakers.on_message(message):
             self._commands.on_message(message)
 
     async def _write(self) -> None:

@@ -109,7 +109,7 @@ def test_keys_as_text() -> None:
 
 
 def test_a_broadcast_has_one_kind_of_sound() -> None:
-    voice = {"key": encode_public_key(KEY.public_key())}
+    voice = {"stream": str(COMMAND.id), "key": encode_public_key(KEY.public_key())}
     end = TIME + timedelta(hours=1)
     assert Broadcast.model_validate({"rank": "notice", "live": voice, "end": end}).live is not None
     for wrong in (
@@ -117,7 +117,8 @@ def test_a_broadcast_has_one_kind_of_sound() -> None:
         {"rank": "notice", "end": end, "live": voice, "text": "x"},
         {"rank": "notice", "end": end, "live": voice, "times": 2},
         {"rank": "notice", "end": end, "live": voice, "start": TIME},
-        {"rank": "notice", "end": end, "live": {"key": "x"}},
+        {"rank": "notice", "end": end, "live": {**voice, "key": "x"}},
+        {"rank": "notice", "end": end, "live": {**voice, "stream": str(UUID(int=1))}},
     ):
         with pytest.raises(ValidationError):
             Broadcast.model_validate(wrong)

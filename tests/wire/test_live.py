@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from village_wire.live import MAX_FRAMES, InvalidPacket, Packet, decode_packet, encode_packet
+from village_wire.ids import uuid7
+from village_wire.live import MAX_FRAMES, InvalidPacket, Packet, decode_packet, encode_packet, made_ns
 
 STREAM, OTHER = UUID(int=1), UUID(int=2)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -30,6 +31,10 @@ def test_no_changed_byte_passes(packet: Packet, data: st.DataObject) -> None:
     payload[data.draw(st.integers(0, len(payload) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(InvalidPacket):
         decode_packet(bytes(payload), STREAM, PUBLIC)
+
+
+def test_a_stream_knows_when_it_was_made() -> None:
+    assert made_ns(uuid7(1_764_000_000_123)) == 1_764_000_000_123_000_000
 
 
 def test_a_packet_belongs_to_one_stream_and_one_key() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.types import UuidVersion
 
 Class = Literal["emergency", "alert", "notice", "routine", "background"]
 #: From the highest to the lowest.
@@ -41,9 +43,10 @@ MAX_LIVE_SECONDS = 2 * 3600.0
 
 
 class Voice(BaseModel):
-    """Live voice, see `village_wire.live`. `key` is the Ed25519 key (base64) that signs this stream's packets and nothing else."""
+    """Live voice, see `village_wire.live`: which stream, and the Ed25519 key (base64) that signs its packets and nothing else."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    stream: Annotated[UUID, UuidVersion(7)]
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
     codec: Literal["opus"] = "opus"

@@ -4,7 +4,7 @@ The key of a stream is made for it alone; its public half stands in the signed c
 broker can hold packets back, but can neither make one, nor change one, nor bring one into another stream. A frame's number is the
 sender's sample clock, and each packet says when it was sent, so that what was held back for long is known as old.
 
-    version (1) · flags (1) · number of the first frame (4) · milliseconds since the command was issued (4) · frames (1)
+    version (1) · flags (1) · number of the first frame (4) · milliseconds since the stream's id was made (4) · frames (1)
     · each frame: length (2), Opus packet · Ed25519 signature (64)
 
 MQTT runs over TCP, which loses nothing within a connection, so frames are not repeated. Three frames of 20 ms share a packet: topic,
@@ -52,12 +52,17 @@ class InvalidPacket(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Frames `number`, `number` + 1, …; `sent` is in milliseconds since the command was issued. `end`: `number` and what follows never come."""
+    """Frames `number`, `number` + 1, …; `sent` is in milliseconds since `made_ns`. `end`: `number` and what follows never come."""
 
     number: int
     sent: int
     frames: tuple[bytes, ...] = ()
     end: bool = False
+
+
+def made_ns(stream: UUID) -> int:
+    """Return when the id of a stream was made, in nanoseconds since 1970: it is a UUID of version 7 (RFC 9562, section 5.7)."""
+    return (stream.int >> 80) * 1_000_000
 
 
 def encode_packet(packet: Packet, stream: UUID, key: Ed25519PrivateKey) -> bytes:

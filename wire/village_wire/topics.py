@@ -59,13 +59,13 @@ class AreaCommandTopic:
 
 @dataclass(frozen=True, slots=True)
 class LiveTopic:
-    """`village/1/area/<code>/live/<broadcast>`: live voice for those in an area."""
+    """`village/1/area/<code>/live/<stream>`: live voice for those in an area."""
 
     area: str
-    broadcast: UUID
+    stream: UUID
 
     def __str__(self) -> str:
-        return f"{PREFIX}/area/{self.area}/live/{self.broadcast}"
+        return f"{PREFIX}/area/{self.area}/live/{self.stream}"
 
 
 def parse_topic(text: str) -> AgentTopic | AreaCommandTopic | LiveTopic:

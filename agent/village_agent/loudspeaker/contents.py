@@ -1,14 +1,16 @@
-"""The sound of each broadcast: a file that is fetched, a text that is rendered to a file, or sentences that the device speaks itself."""
+"""The sound of each broadcast: a fetched file, a text rendered to a file, sentences that the device speaks itself, or a live voice."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from uuid import UUID
 
 from village_agent.loudspeaker.cache import AudioCache
 from village_agent.loudspeaker.folder import SoundFolder
+from village_agent.loudspeaker.live.voices import Voices
 from village_agent.loudspeaker.sentences import sentences
-from village_agent.loudspeaker.sounding import FileScript, SpokenScript
+from village_agent.loudspeaker.sounding import FileScript, LiveScript, SpokenScript
 from village_agent.loudspeaker.sounds import Sounds, Voice
 from village_agent.loudspeaker.store import Key, Stored
 from village_agent.loudspeaker.surroundings import Prepared
@@ -21,16 +23,24 @@ class FileContents:
     """See `surroundings.Contents`."""
 
     def __init__(
-        self, folder: SoundFolder, cache: AudioCache, plays_files: Callable[[str], bool], voice: Callable[[str], Voice]
+        self,
+        folder: SoundFolder,
+        cache: AudioCache,
+        voices: Voices,
+        plays_files: Callable[[str], bool],
+        voice: Callable[[str], Voice],
     ) -> None:
         """`plays_files` and `voice` are of a loudspeaker by its id."""
         self._folder = folder
         self._cache = cache
+        self._voices = voices
         self._sounds = Sounds(folder)
         self._plays_files = plays_files
         self._voice = voice
         #: The file that is kept for each broadcast.
         self._pinned: dict[Key, str] = {}
+        #: The stream that each live broadcast is heard from.
+        self._live: dict[Key, UUID] = {}
 
     async def prepare(self, stored: Stored, *, chime: bool) -> Prepared:
         """See `surroundings.Contents`."""
@@ -38,6 +48,9 @@ class FileContents:
         opening = None
         if chime and self._plays_files(stored.device):
             opening = await self._sounds.chime(wanted.rank)
+        if wanted.live is not None:
+            self._live[stored.key] = wanted.live.stream
+            return Prepared(LiveScript(self._voices.open(wanted.live), self._voices.clock), opening)
         if wanted.audio is not None:
             self._pin(stored.key, wanted.audio.sha256)
             path = await self._cache.get(wanted.audio, wanted.rank)
@@ -60,6 +73,9 @@ class FileContents:
 
     def release(self, stored: Stored) -> None:
         """See `surroundings.Contents`."""
+        stream = self._live.pop(stored.key, None)
+        if stream is not None and stream not in self._live.values():
+            self._voices.close(stream)
         name = self._pinned.pop(stored.key, None)
         if name is not None:
             self._folder.unpin(name)

@@ -6,10 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from village_drivers.abilities import FilePlayer, Loudspeaker, abilities_of
+from village_drivers.abilities import FilePlayer, LivePlayer, Loudspeaker, abilities_of
 from village_drivers.kit import DriverError, NotConnected, Refused
+from village_wire.broadcasts import MAX_LIVE_SECONDS
+
+if TYPE_CHECKING:
+    from village_agent.loudspeaker.live.listening import Listening
+    from village_agent.loudspeaker.live.voices import LiveVoice
 
 #: How often it is looked whether the first sample is out.
 _POLL_SECONDS = 0.02
@@ -41,7 +46,15 @@ class SpokenScript:
     sentences: tuple[str, ...]
 
 
-Script = FileScript | SpokenScript
+@dataclass(frozen=True, slots=True)
+class LiveScript:
+    """A voice that is being spoken; positions in it are the seconds of it that were heard. `clock` is monotonic."""
+
+    voice: LiveVoice
+    clock: Callable[[], float]
+
+
+Script = FileScript | SpokenScript | LiveScript
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,8 @@ class Sounding:
         """Where the sound goes on if it is cut off now: seconds or sentences."""
         if isinstance(self.plan.script, SpokenScript):
             return self._sentence
+        if isinstance(self.plan.script, LiveScript):
+            return self.plan.begin + (0.0 if self._listening is None else self._listening.heard_seconds)
         if not self._in_file:
             return self.plan.begin
         return max(self.plan.begin, min(cast("FilePlayer", self._handle).position_seconds, self.plan.script.seconds))
@@ -107,6 +122,8 @@ class Sounding:
                 notes.append(f"no chime: {error}")
         if isinstance(script, SpokenScript):
             evidence = await self._speak(script)
+        elif isinstance(script, LiveScript):
+            evidence = await self._listen(script)
         elif "file_player" in able:
             # The player's own position counts from here on; before, it was the chime's.
             evidence = await self._play(script.path, self.plan.begin, script.seconds - self.plan.begin, content=True)
@@ -135,6 +152,28 @@ class Sounding:
                 self._in_file = False
             raise
 
+    async def _listen(self, script: LiveScript) -> str:
+        from village_agent.loudspeaker.live.listening import Listening
+
+        player = cast("LivePlayer", self._handle)
+        listening = self._listening = Listening(script.voice, script.clock)
+
+        def heard() -> float | None:
+            since = None if listening.before is None else player.position_seconds - listening.before
+            return since if since is not None and since > 0 else None
+
+        try:
+            evidence = await self._watched(
+                player.play_live(listening, self.plan.volume), heard, MAX_LIVE_SECONDS + _SLACK_SECONDS, silent=True
+            )
+        finally:
+            listening.close()
+        if listening.before is None:
+            over = "it was over before it could go on" if self.plan.begin else "it was over before its turn"
+            raise Refused("unplayable", listening.problem or over)
+        self._first(self._now_ns())
+        return f"{listening.evidence}; {evidence}"
+
     async def _speak(self, script: SpokenScript) -> str:
         speaker = cast("Loudspeaker", self._handle)
         said = []
@@ -154,8 +193,13 @@ class Sounding:
             self._sentence = index + 1.0
         return said[0] if len(said) == 1 else f"{len(said)} sentences: {'; '.join(said)}"
 
-    async def _watched(self, work: Coroutine[Any, Any, str], heard: Callable[[], float | None], limit: float) -> str:
-        """Wait for the end of a sound; `heard` is for how long it has been sounding, None before its first sample."""
+    async def _watched(
+        self, work: Coroutine[Any, Any, str], heard: Callable[[], float | None], limit: float, *, silent: bool = False
+    ) -> str:
+        """Wait for the end of a sound; `heard` is for how long it has been sounding, None before its first sample.
+
+        Something was heard when it ends well, unless it may be `silent`.
+        """
         begun = self._now_ns()
         task = asyncio.create_task(work, name=f"sound {self.id}")
         loop = asyncio.get_running_loop()
@@ -174,8 +218,9 @@ class Sounding:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task], timeout=_SILENCE_SECONDS)
-        # Shorter than one look at it.
-        self._first(begun)
+        if not silent:
+            # Shorter than one look at it.
+            self._first(begun)
         return evidence
 
     def _first(self, time_ns: int) -> None:

@@ -18,6 +18,7 @@ from village_agent.loudspeaker.cache import AudioCache, Source
 from village_agent.loudspeaker.contents import FileContents
 from village_agent.loudspeaker.folder import SoundFolder
 from village_agent.loudspeaker.journal import Journal
+from village_agent.loudspeaker.live.voices import Voices
 from village_agent.loudspeaker.settings import LoudspeakersTable
 from village_agent.loudspeaker.sounds import Voice
 from village_agent.loudspeaker.station import Station
@@ -25,9 +26,12 @@ from village_agent.loudspeaker.store import Stored
 from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.report import Hub, make_event
 from village_agent.roster import Roster
-from village_drivers.abilities import FilePlayer
+from village_drivers.abilities import FilePlayer, LivePlayer
+from village_drivers.kit import Misconfigured
+from village_wire.broadcasts import Stage
 from village_wire.commands import Broadcast
 from village_wire.events import Receipt
+from village_wire.session import Received
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +86,8 @@ class Stations:
         self._journal.on_loaded = self._loaded
         folder = SoundFolder(state_dir / SOUNDS, table.cache_bytes)
         self._cache = AudioCache(folder, source)
+        self._voices = Voices(clock.now_ns)
+        self._contents = FileContents(folder, self._cache, self._voices, self._plays_files, self._voice)
         self._amplifiers = Amplifiers(roster.find, self._journal)
         self._around = Surroundings(
             self._handle,
@@ -89,7 +95,7 @@ class Stations:
             lambda time: datetime.fromtimestamp(time).astimezone(),
             self._journal,
             self._amplifiers,
-            FileContents(folder, self._cache, self._plays_files, self._voice),
+            self._contents,
             random.random,
         )
         self._stations: dict[str, Station] = {}
@@ -97,6 +103,10 @@ class Stations:
         self._known = asyncio.Event()
         self._withdrawn: OrderedDict[tuple[str, UUID], str] = OrderedDict()
         hub.on_busy = self._is_busy
+
+    def on_message(self, message: Received) -> bool:
+        """Take a message of a live voice; answers whether it is one. Neither blocks nor raises."""
+        return self._voices.on_message(message)
 
     async def run(self) -> None:
         """Serve until cancelled. Nothing is heard before the time is known: whether it still counts can't be judged without."""
@@ -129,7 +139,8 @@ class Stations:
         """Take a broadcast for a loudspeaker; return once it is on disk, or known to be in memory only."""
         refusal = self._refusal(identity, broadcast, device)
         if refusal:
-            receipt = Receipt(broadcast=identity, stage="failed", reason=refusal)
+            stage: Stage = "failed" if broadcast.live is None else "skipped"
+            receipt = Receipt(broadcast=identity, stage=stage, reason=refusal)
             self._journal.tell(make_event(device, receipt, self._clock.now_ns()))
             return Outcome(False, refusal)
         station = self._station(device)
@@ -201,6 +212,8 @@ class Stations:
         """Return why a loudspeaker can't take a broadcast, empty if it can."""
         if (device, identity) in self._withdrawn:
             return self._withdrawn[device, identity]
+        if broadcast.live is not None:
+            return self._deaf(device)
         if broadcast.audio is not None:
             if not self._plays_files(device):
                 return "this loudspeaker plays no sound files"
@@ -210,6 +223,18 @@ class Stations:
             return "this loudspeaker has no voice configured"
         if device in self._stations and len(self._stations[device].stored) >= MAX_QUEUED:
             return f"{MAX_QUEUED} broadcasts wait at this loudspeaker"
+        return ""
+
+    def _deaf(self, device: str) -> str:
+        """Return why a loudspeaker can't play live voice, empty if it can."""
+        if not isinstance(self._handle(device), LivePlayer):
+            return "this loudspeaker can't play live voice"
+        from village_agent.loudspeaker.live.opus import load
+
+        try:
+            load()
+        except Misconfigured as error:
+            return str(error)
         return ""
 
     def _is_busy(self, device: str) -> None:

@@ -62,7 +62,12 @@ class Stored:
     def announcement(self) -> Announcement:
         """What the announcer sees of it."""
         wanted = self.broadcast
-        content = f"text {wanted.text}" if wanted.audio is None else f"audio {wanted.audio.sha256}"
+        if wanted.live is not None:
+            content = f"live {wanted.live.stream}"
+        elif wanted.audio is not None:
+            content = f"audio {wanted.audio.sha256}"
+        else:
+            content = f"text {wanted.text}"
         return Announcement(
             str(self.id), wanted.rank, content, self.start, wanted.end.timestamp(), wanted.times, wanted.pause
         )

@@ -7,14 +7,13 @@ import time
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from village_agent.loudspeaker.live.jitter import JitterBuffer
 from village_wire.broadcasts import Voice
-from village_wire.live import MAX_DELAY_SECONDS, SILENCE_SECONDS, InvalidPacket, Packet, decode_packet
+from village_wire.live import MAX_DELAY_SECONDS, SILENCE_SECONDS, InvalidPacket, Packet, decode_packet, made_ns
 from village_wire.session import Received
 from village_wire.topics import InvalidTopic, LiveTopic, parse_topic
 
@@ -32,7 +31,7 @@ class LiveVoice:
 
     id: UUID
     key: Ed25519PublicKey
-    issued_ns: int
+    made_ns: int
     opened: float
     received: int = 0
     forged: int = 0
@@ -75,7 +74,7 @@ class LiveVoice:
 
 
 class Voices:
-    """All voices, by their broadcast. Lives in the event loop; no method blocks."""
+    """All voices, by their stream. Lives in the event loop; no method blocks."""
 
     def __init__(self, now_ns: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
         """`now_ns` is the time by which commands are judged, in nanoseconds since 1970."""
@@ -83,25 +82,25 @@ class Voices:
         self.clock = clock
         self._voices: dict[UUID, LiveVoice] = {}
 
-    def open(self, broadcast: UUID, voice: Voice, issued: datetime) -> LiveVoice:
+    def open(self, voice: Voice) -> LiveVoice:
         """Expect a voice that a verified command announced; one that is expected already is returned.
 
         Raises:
             ValueError: its key is none, or `MAX_VOICES` are expected already.
         """
-        known = self._voices.get(broadcast)
+        known = self._voices.get(voice.stream)
         if known is not None:
             return known
         if len(self._voices) >= MAX_VOICES:
             raise ValueError(f"{MAX_VOICES} live voices are expected already")
         key = Ed25519PublicKey.from_public_bytes(b64decode(voice.key, validate=True))
-        opened = LiveVoice(broadcast, key, int(issued.timestamp() * 1e9), self.clock())
-        self._voices[broadcast] = opened
+        opened = LiveVoice(voice.stream, key, made_ns(voice.stream), self.clock())
+        self._voices[voice.stream] = opened
         return opened
 
-    def close(self, broadcast: UUID) -> None:
+    def close(self, stream: UUID) -> None:
         """Expect a voice no more."""
-        self._voices.pop(broadcast, None)
+        self._voices.pop(stream, None)
 
     def on_message(self, message: Received) -> bool:
         """Take a message; answers whether it came on a topic of live voice. Neither blocks nor raises."""
@@ -113,7 +112,7 @@ class Voices:
             return False
         if not isinstance(topic, LiveTopic):
             return False
-        voice = self._voices.get(topic.broadcast)
+        voice = self._voices.get(topic.stream)
         if voice is not None and not message.retained:
             self._take(voice, message.payload)
         return True
@@ -126,7 +125,7 @@ class Voices:
             if voice.forged == 1:
                 _log.warning("a packet of the live voice %s is ignored: %s; more are counted", voice.id, error)
             return
-        delay = (self._now_ns() - voice.issued_ns) / 1e9 - packet.sent / 1000
+        delay = (self._now_ns() - voice.made_ns) / 1e9 - packet.sent / 1000
         if delay > MAX_DELAY_SECONDS:
             voice.stale += 1
             if voice.stale == 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from datetime import UTC, datetime
 from functools import cache
 from uuid import UUID
 
@@ -14,15 +13,14 @@ from tests.peers import peer
 from village_agent.loudspeaker.live.voices import LiveVoice, Voices
 from village_collector.live.ogg import OpusReader
 from village_wire.broadcasts import Voice
-from village_wire.live import FRAMES_PER_PACKET, Packet, encode_packet
+from village_wire.live import FRAMES_PER_PACKET, Packet, encode_packet, made_ns
 from village_wire.session import Received
 from village_wire.topics import LiveTopic
 
 STREAM = UUID("0199f9f4-0000-7000-8000-000000000001")
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-ISSUED = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 TOPIC = str(LiveTopic("330110101205", STREAM))
-VOICE = Voice(key=base64.b64encode(KEY.public_key().public_bytes_raw()).decode())
+VOICE = Voice(stream=STREAM, key=base64.b64encode(KEY.public_key().public_bytes_raw()).decode())
 
 
 class Clock:
@@ -36,7 +34,7 @@ class Clock:
         return self.seconds
 
     def now_ns(self) -> int:
-        return int((ISSUED.timestamp() + self.seconds - 1000 + self.ahead) * 1e9)
+        return made_ns(STREAM) + int((self.seconds - 1000 + self.ahead) * 1e9)
 
 
 @cache
@@ -63,4 +61,4 @@ def message(packet: Packet, *, key: Ed25519PrivateKey = KEY, stream: UUID = STRE
 def expecting(clock: Clock) -> tuple[Voices, LiveVoice]:
     """An agent that was told of the voice."""
     voices = Voices(clock.now_ns, clock.monotonic)
-    return voices, voices.open(STREAM, VOICE, ISSUED)
+    return voices, voices.open(VOICE)

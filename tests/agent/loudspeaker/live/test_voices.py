@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.agent.loudspeaker.live.kit import ISSUED, KEY, STREAM, TOPIC, VOICE, Clock, expecting, message
+from tests.agent.loudspeaker.live.kit import KEY, STREAM, TOPIC, VOICE, Clock, expecting, message
 from village_agent.loudspeaker.live.jitter import JitterBuffer
 from village_agent.loudspeaker.live.voices import FIRST_SECONDS, MAX_VOICES, Voices
 from village_wire.broadcasts import Voice
@@ -121,11 +121,11 @@ def test_a_voice_ends_by_its_own_word_by_silence_or_never_begins() -> None:
 def test_only_so_many_are_expected_and_the_same_one_is_one() -> None:
     clock = Clock()
     voices, voice = expecting(clock)
-    assert voices.open(STREAM, VOICE, ISSUED) is voice
+    assert voices.open(VOICE) is voice
     for number in range(MAX_VOICES - 1):
-        voices.open(UUID(int=number), VOICE, ISSUED)
+        voices.open(VOICE.model_copy(update={"stream": UUID(int=number)}))
     with pytest.raises(ValueError, match="expected already"):
-        voices.open(UUID(int=99), VOICE, ISSUED)
+        voices.open(VOICE.model_copy(update={"stream": UUID(int=99)}))
 
 
 def replace_payload(message: Received, payload: bytes) -> Received:
@@ -134,5 +134,5 @@ def replace_payload(message: Received, payload: bytes) -> Received:
 
 def test_the_key_of_a_command_is_public() -> None:
     public = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
-    assert Voice(key=public) == VOICE
-    assert isinstance(Voices(lambda: 0).open(STREAM, VOICE, ISSUED).key, type(KEY.public_key()))
+    assert Voice(stream=STREAM, key=public) == VOICE
+    assert isinstance(Voices(lambda: 0).open(VOICE).key, type(KEY.public_key()))
