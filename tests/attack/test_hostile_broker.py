@@ -33,7 +33,7 @@ from village_collector.trust.authority import Authority
 from village_emulators.line import Cable
 from village_emulators.osdp_reader import OsdpReaders
 from village_emulators.syn6288 import Syn6288Emulator
-from village_wire.commands import Arguments, Command, Say, Target, Unlock, sign_command
+from village_wire.commands import Arguments, Broadcast, Command, Target, Unlock, sign_command
 from village_wire.session import BrokerAddress, Connection, Publication, SessionSettings, Subscription, connect
 from village_wire.time_answer import TimeAnswer, sign_time_answer
 
@@ -84,7 +84,7 @@ class Village:
 
     async def works(self, text: str, key: Ed25519PrivateKey = KEY) -> None:
         """A genuine text sounds; whatever came before it was looked at."""
-        await self.genuine(sign_command(command(Say(text=text)), key))
+        await self.genuine(sign_command(command(spoken(text)), key))
         await until(lambda: text in self.heard, 20)
 
 
@@ -105,6 +105,10 @@ def command(
         issued=issued,
         expires=issued + timedelta(seconds=seconds),
     )
+
+
+def spoken(text: str) -> Broadcast:
+    return Broadcast(rank="notice", text=text, end=datetime.now(UTC) + timedelta(seconds=60), chime=False)
 
 
 def enrol(state: Path, broker: str, by: Authority) -> None:
@@ -181,7 +185,7 @@ def variants(payload: bytes) -> list[bytes]:
         {"issued": soon},
         {"issuer": "somebody"},
         {"arguments": {"kind": "unlock", "seconds": 60}},
-        {"arguments": {"kind": "say", "text": "假的"}},
+        {"arguments": spoken("假的").model_dump(mode="json", exclude_none=True)},
         {"target": {"area": AREA}},
         {"target": {"agent": "box"}},
         {"more": 1},
@@ -213,7 +217,7 @@ async def test_a_genuine_command_opens_once_whatever_the_broker_does_with_it(tmp
     async with village(tmp_path) as it:
         async with it.running("第一次"):
             payload = await opens_once(it)
-            said = sign_command(command(Say(text="只说一遍")), KEY)
+            said = sign_command(command(spoken("只说一遍")), KEY)
             await it.genuine(said)
             for genuine in (payload, said):
                 for topic in (COMMAND, AREA_COMMAND, "village/1/area/330000000000/command"):
@@ -255,7 +259,7 @@ async def test_a_command_for_others_does_nothing_here(tmp_path: Path) -> None:
             Target(area="110000000000"),
             Target(agent="box", device="other"),
         ):
-            for arguments in (Unlock(), Say(text="不是给你的")):
+            for arguments in (Unlock(), spoken("不是给你的")):
                 payload = sign_command(command(arguments, target), KEY)
                 for topic in (COMMAND, AREA_COMMAND, "village/1/area/330000000000/command", KEYS, CLOCK, OWN + "ack"):
                     await it.send(topic, payload)
