@@ -45,6 +45,11 @@ DRIVERS: Mapping[str, DriverType] = {
         "sound card, USB amplifier, PulseAudio or a WAV file",
         "声卡、USB 功放、PulseAudio 或 WAV 文件",
     ),
+    "snapcast": DriverType(
+        "village_drivers.snapcast.driver:Snapcast",
+        "loudspeakers on the LAN that play in step (Snapcast)",
+        "局域网内同步播放的音响组（Snapcast）",
+    ),
     "rtsp": DriverType(
         "village_drivers.rtsp.driver:RtspCamera", "any camera with an RTSP stream", "任何带 RTSP 视频流的摄像机"
     ),

@@ -28,6 +28,8 @@ HOW_TO_GET = {
     "postgres": "apt-get install postgresql",
     "pg_isready": "apt-get install postgresql",
     "psql": "apt-get install postgresql",
+    "snapserver": "apt-get install snapserver",
+    "snapclient": "apt-get install snapclient",
     "rmqttd": "install RMQTT 0.24 or newer and put rmqttd on PATH, or name its folder in VILLAGE_PEERS",
 }
 

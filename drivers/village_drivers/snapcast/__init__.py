@@ -1,0 +1,1 @@
+"""Loudspeakers on a LAN that play in step, by Snapcast."""
