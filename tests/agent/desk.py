@@ -24,6 +24,7 @@ from village_wire.commands import Arguments, Broadcast, Command, Target, sign_co
 from village_wire.events import CommandResult, Event, Receipt
 from village_wire.session import Received
 
+NOWHERE, TABLE = Source(None), LoudspeakersTable()
 TOPIC = "village/1/agent/box/command"
 
 
@@ -110,13 +111,20 @@ def results_of(events: list[Event], command: UUID) -> list[tuple[Event, CommandR
 
 
 @asynccontextmanager
-async def desk(folder: Path, *units: Unit, clock: Clock | None = None, keys: Keys | None = None) -> AsyncIterator[Desk]:
+async def desk(
+    folder: Path,
+    *units: Unit,
+    clock: Clock | None = None,
+    keys: Keys | None = None,
+    source: Source = NOWHERE,
+    table: LoudspeakersTable = TABLE,
+) -> AsyncIterator[Desk]:
     used = clock or Clock()
     async with site(folder, *units) as parts:
         addressee = Addressee("box", AREA, keys or PinnedKey(KEY.public_key()))
         path = folder / "commands.db"
         wall = _Clock(used)
-        loudspeakers = Stations(LoudspeakersTable(), folder, parts.disk, parts.roster, parts.hub, wall, Source(None))
+        loudspeakers = Stations(table, folder, parts.disk, parts.roster, parts.hub, wall, source)
         commands = CommandRuntime(
             addressee, path, parts.disk, parts.outbox, parts.roster, parts.hub, wall, loudspeakers
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from uuid import UUID
@@ -15,8 +16,12 @@ from village_agent.loudspeaker.sounds import Sounds, Voice
 from village_agent.loudspeaker.store import Key, Stored
 from village_agent.loudspeaker.surroundings import Prepared
 from village_drivers.kit import Refused
+from village_wire.broadcasts import CLASSES
 
 _log = logging.getLogger(__name__)
+
+#: At the slowest.
+_SECONDS_PER_CHARACTER = 0.8
 
 
 class FileContents:
@@ -39,6 +44,7 @@ class FileContents:
         self._voice = voice
         #: The file that is kept for each broadcast.
         self._pinned: dict[Key, str] = {}
+        self._making: dict[Key, asyncio.Task[float]] = {}
         #: The stream that each live broadcast is heard from.
         self._live: dict[Key, UUID] = {}
 
@@ -59,12 +65,20 @@ class FileContents:
         # A position of an earlier run counts what the sound was then.
         if stored.script == "seconds" or (not stored.script and self._plays_files(stored.device)):
             try:
-                return Prepared(await self._render(stored.key, text, self._voice(stored.device)), opening)
+                script = await self._render(stored.key, text, self._voice(stored.device))
+                if opening is None or stored.script:
+                    await script.made()
+                return Prepared(script, opening)
             except OSError as error:
                 if stored.script:
                     raise
                 _log.warning("a text is spoken without a file: %s", error)
         return Prepared(SpokenScript(sentences(text)), opening)
+
+    async def make_chimes(self) -> None:
+        """Make the chimes of all classes, so that no first broadcast waits for its own."""
+        for rank in CLASSES:
+            await self._sounds.chime(rank)
 
     def problem(self, stored: Stored) -> str:
         """See `surroundings.Contents`."""
@@ -76,18 +90,40 @@ class FileContents:
         stream = self._live.pop(stored.key, None)
         if stream is not None and stream not in self._live.values():
             self._voices.close(stream)
+        making = self._making.pop(stored.key, None)
+        if making is not None:
+            making.cancel()
         name = self._pinned.pop(stored.key, None)
         if name is not None:
             self._folder.unpin(name)
 
+    async def close(self) -> None:
+        """Render nothing any more."""
+        making = list(self._making.values())
+        for task in making:
+            task.cancel()
+        if making:
+            await asyncio.wait(making)
+
     async def _render(self, key: Key, text: str, voice: Voice) -> FileScript:
         if not voice.name:
             raise Refused("rejected", "this loudspeaker has no voice configured")
-        self._pin(key, self._sounds.name(text, voice))
-        path, seconds = await self._sounds.render(text, voice)
-        return FileScript(path, seconds)
+        name = self._sounds.name(text, voice)
+        self._pin(key, name)
+        await self._sounds.check(text, voice)
+        # A chime sounds longer than the rendering takes, so the one need not wait for the other.
+        making = asyncio.create_task(self._sounds.render(text, voice), name=f"render {name[:16]}")
+        self._making[key] = making
+        making.add_done_callback(_look_at)
+        return FileScript(self._folder.path(name), _SECONDS_PER_CHARACTER * len(text), making)
 
     def _pin(self, key: Key, name: str) -> None:
         if key not in self._pinned:
             self._pinned[key] = name
             self._folder.pin(name)
+
+
+def _look_at(task: asyncio.Task[float]) -> None:
+    """A text may be withdrawn before anybody asks how its rendering ended."""
+    if not task.cancelled():
+        task.exception()

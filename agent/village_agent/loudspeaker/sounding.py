@@ -31,12 +31,22 @@ class Overdue(Exception):
     """The device did not end in time; the text says what."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FileScript:
-    """A sound file; positions in it are seconds."""
+    """A sound file; positions in it are seconds. While it is `making`, `seconds` is a guess; the task returns the truth."""
 
     path: Path
     seconds: float
+    making: asyncio.Task[float] | None = None
+
+    async def made(self) -> None:
+        """Return once the file is whole; raises `DriverError` if it will not be."""
+        if self.making is not None:
+            try:
+                self.seconds = await asyncio.shield(self.making)
+            except OSError as error:
+                raise Refused("unplayable", str(error)) from None
+            self.making = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,7 @@ class Sounding:
         self._sentence = plan.begin
         self._in_file = False
         self._told = False
+        self._listening: Listening | None = None
 
     @property
     def position(self) -> float:
@@ -125,6 +136,7 @@ class Sounding:
         elif isinstance(script, LiveScript):
             evidence = await self._listen(script)
         elif "file_player" in able:
+            await script.made()
             # The player's own position counts from here on; before, it was the chime's.
             evidence = await self._play(script.path, self.plan.begin, script.seconds - self.plan.begin, content=True)
         else:

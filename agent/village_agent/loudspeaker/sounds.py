@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -41,15 +42,24 @@ class Sounds:
         """Return the file name of a text in a voice."""
         return f"text-{hashlib.sha256(repr((text, *voice)).encode()).hexdigest()[:40]}.wav"
 
-    async def render(self, text: str, voice: Voice) -> tuple[Path, float]:
-        """Return the file of a text, which the caller has pinned, and how many seconds it sounds.
+    async def check(self, text: str, voice: Voice) -> None:
+        """See whether a text can be rendered, as far as that can be known before.
 
         Raises:
-            DriverError: espeak-ng is missing or refuses, or there is nothing to speak.
-            OSError: the disk refuses.
+            Refused: it has nothing to speak.
+            OSError: the disk has no room for it.
         """
         if not any(char.isalnum() for char in text):
             raise Refused("unplayable", "the text has nothing to speak")
+        await asyncio.to_thread(self._try_room, self.name(text, voice), _BYTES_PER_CHARACTER * len(text))
+
+    async def render(self, text: str, voice: Voice) -> float:
+        """Make the file of a text, which the caller has pinned, unless it is there; return how many seconds it sounds.
+
+        Raises:
+            DriverError: espeak-ng is missing or refuses.
+            OSError: the disk refuses.
+        """
         name = self.name(text, voice)
         async with self._locks[name]:
             seconds = await asyncio.to_thread(self._seconds, name)
@@ -59,7 +69,7 @@ class Sounds:
         self._locks.pop(name, None)
         if not seconds:
             raise OSError(f"{self._folder.path(name)} is cut short: the disk is full")
-        return self._folder.path(name), seconds
+        return seconds
 
     async def chime(self, rank: Class) -> Path | None:
         """Return the file of a chime, None while the disk refuses it."""
@@ -69,6 +79,13 @@ class Sounds:
         except OSError as error:
             _log.warning("no chime: %s", error)
             return None
+
+    def _try_room(self, name: str, size: int) -> None:
+        if self._folder.has(name):
+            return
+        self._folder.make_room(name, size)
+        with self._folder.part(name).open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
 
     def _chime(self, name: str, rank: Class) -> Path:
         if self._seconds(name):
@@ -93,7 +110,6 @@ class Sounds:
     async def _speak(self, text: str, voice: Voice, name: str) -> None:
         from village_drivers.programs import run_program
 
-        await asyncio.to_thread(self._folder.make_room, name, _BYTES_PER_CHARACTER * len(text))
         part = self._folder.part(name)
         # Through a pipe: the process list must not show what a text says.
         done = await run_program(

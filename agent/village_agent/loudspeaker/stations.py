@@ -114,6 +114,8 @@ class Stations:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._journal.run(), name="loudspeaker journal")
             group.create_task(self._cache.run(), name="audio cache")
+            if any(self._plays_files(name) for name, _, _ in self._roster.devices()):
+                group.create_task(self._contents.make_chimes(), name="chimes")
             running: set[str] = set()
             while True:
                 self._changed.clear()
@@ -127,6 +129,7 @@ class Stations:
         """Fall silent, note where, switch amplifiers off, and close the file."""
         for station in self._stations.values():
             await station.close()
+        await self._contents.close()
         await self._amplifiers.close()
         await self._journal.close()
 

@@ -1,0 +1,130 @@
+"""Pre-emption and resumption as they are heard: a real agent's commands, the sound driver, PulseAudio, and a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.agent.desk import Clock, Desk, desk
+from tests.agent.kit import until
+from tests.agent.loudspeaker.recorded import Tape, place, rising, segments, steady, taping, write_wav
+from tests.drivers.reports import LentServices
+from tests.drivers.sound.conftest import RATE, Pulse, pulse
+from tests.peers import absent, peer
+from village_agent.loudspeaker.cache import Source
+from village_agent.loudspeaker.settings import LoudspeakersTable
+from village_agent.roster import Unit
+from village_drivers.sound.driver import Sound, SoundConfig
+from village_wire.broadcasts import Audio, Class
+from village_wire.commands import Broadcast
+from village_wire.events import Receipt
+
+__all__ = ["pulse"]
+
+#: What the design asks for.
+MAX_PREEMPT_SECONDS = 0.3
+MAX_RESUME_ERROR_SECONDS = 0.05
+
+
+class WallClock(Clock):
+    """The real time."""
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    @now.setter
+    def now(self, _: datetime) -> None:
+        return
+
+
+@pytest.fixture(params=["pulse:horn", "alsa:pulse"])
+def output(request: pytest.FixtureRequest) -> str:
+    text: str = request.param
+    if text.startswith("alsa"):
+        peer("aplay")
+        if not Path("/usr/share/alsa/alsa.conf.d/50-pulseaudio.conf").exists():
+            absent("ALSA's PulseAudio plug-in is absent: apt-get install libasound2-plugins")
+    return text
+
+
+def horn(output: str) -> Unit:
+    config = SoundConfig(id="horn", driver="sound", output=output)
+    return Unit(config, Sound(config, LentServices()))
+
+
+def broadcast(rank: Class, audio: Audio | None = None, text: str | None = None, *, chime: bool = False) -> Broadcast:
+    return Broadcast(rank=rank, audio=audio, text=text, chime=chime, end=datetime.now(UTC) + timedelta(minutes=2))
+
+
+async def preempted(one: Desk, tape: Tape, low: Broadcast, high: Broadcast, after: float) -> tuple[float, float]:
+    """Let one broadcast interrupt another; return how long that took, and by how much the other goes on elsewhere."""
+    begun = len(tape.samples)
+    playing, urgent = one.command(low), one.command(high)
+    one.send(playing)
+    await until(lambda: len(segments(tape.samples[begun:])) == 1)
+    await asyncio.sleep(after)
+    called = time.monotonic()
+    one.send(urgent)
+
+    async def finished() -> bool:
+        found = [event.data for event in await one.parts.events() if isinstance(event.data, Receipt)]
+        return {playing.id, urgent.id} <= {data.broadcast for data in found if data.stage == "finished"}
+
+    async with asyncio.timeout(60):
+        while not await finished():
+            await asyncio.sleep(0.1)
+    parts = segments(tape.samples[begun:])
+    assert len(parts) == 3, parts
+    (_, cut), (first, _), (again, _) = [(begin + begun, end + begun) for begin, end in parts]
+    # The last block of a sound that was cut off may be half empty.
+    stopped = place(tape.samples, cut - RATE // 100, -RATE // 20) + 0.01
+    resumed = place(tape.samples, again + RATE // 100) - 0.01
+    assert stopped > after
+    return tape.moment(first) - called, resumed - stopped
+
+
+async def test_an_emergency_is_heard_at_once_and_the_rest_goes_on_at_the_sample(
+    pulse: Pulse, tmp_path: Path, output: str
+) -> None:
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    low = write_wav(folder / "low", rising(6))
+    high = write_wav(folder / "high", steady(1.5, 2500))
+    source = Source("http://127.0.0.1:9")
+    async with desk(tmp_path, horn(output), clock=WallClock(), source=source) as one, taping(pulse) as tape:
+        for after in (1.3, 2.47):
+            took, error = await preempted(
+                one, tape, broadcast("routine", audio=low), broadcast("emergency", audio=high), after
+            )
+            print(f"preempt_s {took:.3f} resume_error_s {error:.4f}")
+            assert took <= MAX_PREEMPT_SECONDS
+            assert abs(error) <= MAX_RESUME_ERROR_SECONDS
+
+
+async def test_a_spoken_emergency_with_its_chime_is_as_quick(pulse: Pulse, tmp_path: Path) -> None:
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    low = write_wav(folder / "low", rising(8))
+    source, table = Source("http://127.0.0.1:9"), LoudspeakersTable()
+    text = "紧急通知。山洪将至，请马上转移到高处。" * 20
+    async with (
+        desk(tmp_path, horn("pulse:horn"), clock=WallClock(), source=source, table=table) as one,
+        taping(pulse) as tape,
+    ):
+        await until((folder / "chime-emergency.wav").exists)
+        one.send(one.command(broadcast("routine", audio=low)))
+        await until(lambda: len(segments(tape.samples)) == 1)
+        await asyncio.sleep(1)
+        called = time.monotonic()
+        urgent = one.command(broadcast("emergency", text=text, chime=True))
+        one.send(urgent)
+        await until(lambda: len(segments(tape.samples)) >= 2)
+        (begin, _) = segments(tape.samples)[1]
+        took = tape.moment(begin) - called
+        print(f"preempt_s {took:.3f} for {len(text)} characters with a chime")
+        assert took <= MAX_PREEMPT_SECONDS
