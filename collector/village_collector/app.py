@@ -38,6 +38,7 @@ from village_collector.mosquitto.keeper import Keeper
 from village_collector.people.service import People
 from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
 from village_collector.retention import keep_events
+from village_collector.schedules.service import ScheduleService
 from village_collector.server import ApiServer, listen, url_of
 from village_collector.stores.control import ControlStore
 from village_collector.stores.sqlite import SqliteStore
@@ -148,12 +149,17 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             admitted = partial(session.replace, session_settings, wanted)
             keeper = Keeper(settings, authority, control, name_at_broker(client_id), address, admitted)
             await keeper.prepare()
-        clock = TimeService(keys.signer, session.publish, control.store_events, document=keys.document)
+        schedules = ScheduleService(control, keys.signer, session.publish)
+        clock = TimeService(
+            keys.signer, session.publish, control.store_events, document=keys.document, has_schedules=schedules.has
+        )
         telling = KeysToAgents(keys.document, control, session.publish)
         commands = CommandService(control, keys.signer, session.publish)
         ingest = Ingest(telemetry, control, session.send, commands.results_arrived)
         link = BrokerLink(session, ingest.heard_at)
-        audio = AudioFiles(folder / "audio", lambda: control.audio_in_use(datetime.now(UTC)))
+        audio = AudioFiles(
+            folder / "audio", lambda: control.audio_in_use(datetime.now(UTC)) | control.scheduled_audio()
+        )
         broadcasts = BroadcastService(
             control, keys.signer, session.publish, lambda: commands.next_arrival, audio.find, doubt=link.doubt
         )
@@ -188,6 +194,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             enrolment=enrolment,
             broadcasts=broadcasts,
             audio=audio,
+            schedules=schedules,
             alerts=alerts,
             hosts=frozenset(api_names(settings.api)),
         )
@@ -210,6 +217,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 group.create_task(keys.run(telling.changed), name="command keys"),
                 group.create_task(telling.run(), name="command keys to agents"),
                 group.create_task(admission.run(), name="admission"),
+                group.create_task(schedules.run(), name="schedules"),
                 group.create_task(Resender(control, broadcasts).run(), name="broadcasts to agents that were away"),
                 group.create_task(alerts.run(), name="alerts"),
                 group.create_task(feeds.run(), name="feeds of alerts"),

@@ -44,6 +44,7 @@ _NUMBERS: Mapping[str, tuple[int, int]] = {
 _BYDAY = re.compile(r"([+-]?[0-9]{1,2})?(MO|TU|WE|TH|FR|SA|SU)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,4}", re.ASCII)
 _UNTIL = re.compile(r"[0-9]{8}(T[0-9]{6}Z?)?", re.ASCII)
+_ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
 _MONTH_DAY = re.compile(r"(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", re.ASCII)
 
 
@@ -60,7 +61,9 @@ def _local(time: datetime) -> datetime:
 
 
 def _zone(name: str) -> str:
-    zone_of(name)
+    # Whether there is such a zone stands on the disk, and is looked up when it is needed.
+    if _ZONE_NAME.fullmatch(name) is None:
+        raise ValueError("a time zone is named like Asia/Shanghai")
     return name
 
 
@@ -115,13 +118,17 @@ class Recurrence(_Model):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if self.rule:
-            _parse(self.rule, self.zone)
+            _parse(self.rule)
         if self.on_holidays == "only" and not self.holidays:
             raise ValueError("without a list of holidays nothing plays on holidays only")
         return self
 
     def between(self, start: datetime, end: datetime) -> list[datetime]:
-        """Return the times in [start, end) in UTC, in their order; both are aware, and at most `MAX_WINDOW` apart."""
+        """Return the times in [start, end) in UTC, in their order; both are aware, and at most `MAX_WINDOW` apart.
+
+        Raises:
+            InvalidRecurrence: this machine does not know the time zone.
+        """
         if end - start > MAX_WINDOW:
             raise ValueError(f"at most {MAX_WINDOW.days} days at once")
         zone = zone_of(self.zone)
@@ -134,7 +141,11 @@ class Recurrence(_Model):
         return sorted(time for time in found if start <= time < end)
 
     def check_first(self) -> None:
-        """Raise `InvalidRecurrence` unless the rule itself gives `start`: calendars differ in whether they would play it otherwise."""
+        """Raise `InvalidRecurrence` unless the rule itself gives `start`: calendars differ in whether they would play it otherwise.
+
+        So too where this machine does not know the time zone.
+        """
+        zone_of(self.zone)
         first = next(self._local_times(self.start, self.start + MAX_WINDOW), None)
         if first != self.start:
             shown = "never" if first is None else f"first at {first.isoformat(timespec='minutes')}"
@@ -153,8 +164,11 @@ class Recurrence(_Model):
         if not self.rule:
             yield from [self.start] if first <= self.start < last else []
             return
-        parts = _parse(self.rule, self.zone)
-        until = min(last, parts.until) if parts.until else last
+        parts = _parse(self.rule)
+        end = parts.until
+        if end is not None and end.tzinfo is not None:
+            end = end.astimezone(zone_of(self.zone)).replace(tzinfo=None)
+        until = min(last, end) if end else last
         if parts.count:
             times: Iterator[datetime] = islice(parts.make(self.start, until), parts.count)
         else:
@@ -176,7 +190,7 @@ class Recurrence(_Model):
 class _Parts:
     """A rule taken apart. `make(start, until)` gives its times from `start` to `until`, without its own count."""
 
-    def __init__(self, text: str, zone: str) -> None:
+    def __init__(self, text: str) -> None:
         fields: dict[str, str] = {}
         for part in text.split(";"):
             key, equals, value = part.partition("=")
@@ -189,7 +203,7 @@ class _Parts:
         self.interval = _whole(fields.pop("INTERVAL", "1"), "INTERVAL", 1, 1000)
         self.count = _whole(fields.pop("COUNT", "0"), "COUNT", 0, MAX_COUNT)
         until = fields.pop("UNTIL", "")
-        self.until = _until(until, zone) if until else None
+        self.until = _until(until) if until else None
         if self.count and self.until:
             raise InvalidRecurrence("a rule has COUNT or UNTIL, not both")
         week_start = fields.pop("WKST", "MO")
@@ -222,12 +236,12 @@ class _Parts:
 
     def make(self, start: datetime, until: datetime) -> rrule:
         """Return the library's rule."""
-        from dateutil.rrule import rrule, weekday
+        from dateutil.rrule import DAILY, MONTHLY, WEEKLY, YEARLY, rrule, weekday
 
         days: list[weekday] = [weekday(day, nth or None) for day, nth in self._days]
         more: dict[str, Any] = {**self._numbers, **({"byweekday": days} if days else {})}
         return rrule(
-            _FREQUENCIES.index(self.frequency),
+            {"YEARLY": YEARLY, "MONTHLY": MONTHLY, "WEEKLY": WEEKLY, "DAILY": DAILY}[self.frequency],
             dtstart=start,
             interval=self.interval,
             wkst=self._week_start,
@@ -236,7 +250,7 @@ class _Parts:
         )
 
 
-_parse: Callable[[str, str], _Parts] = lru_cache(maxsize=64)(_Parts)
+_parse: Callable[[str], _Parts] = lru_cache(maxsize=64)(_Parts)
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -266,8 +280,8 @@ def _numbers(key: str, text: str) -> tuple[int, ...]:
     return values
 
 
-def _until(text: str, zone: str) -> datetime:
-    """Return the last local time; a day counts to its end."""
+def _until(text: str) -> datetime:
+    """Return the last time, local unless it is aware; a day counts to its end."""
     if _UNTIL.fullmatch(text) is None:
         raise InvalidRecurrence("UNTIL is a date such as 20271231, or a time such as 20271231T160000Z")
     try:
@@ -275,7 +289,7 @@ def _until(text: str, zone: str) -> datetime:
             return datetime.strptime(text, "%Y%m%d").replace(hour=23, minute=59, second=59)  # noqa: DTZ007 - local
         time = datetime.strptime(text[:15], "%Y%m%dT%H%M%S")  # noqa: DTZ007 - local
         if text.endswith("Z"):
-            time = time.replace(tzinfo=UTC).astimezone(zone_of(zone)).replace(tzinfo=None)
-    except (ValueError, OverflowError):
+            time = time.replace(tzinfo=UTC)
+    except ValueError:
         raise InvalidRecurrence(f"UNTIL={text} is no time") from None
     return time

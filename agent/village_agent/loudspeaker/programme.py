@@ -21,6 +21,7 @@ from village_agent.loudspeaker.schedules import Known, Schedules
 from village_wire.broadcasts import Audio
 from village_wire.commands import Broadcast, Target
 from village_wire.events import EventData, Receipt
+from village_wire.recurrence import InvalidRecurrence
 from village_wire.schedules import Programme, occurrence_id
 
 _log = logging.getLogger(__name__)
@@ -287,10 +288,18 @@ def plan(schedules: Iterable[Known], begin: float, end: float) -> list[Occurrenc
         Occurrence(due.timestamp(), known.schedule.target, programme)
         for known in schedules
         for programme in known.schedule.programmes
-        for due in programme.when.between(first, last)
+        for due in _times(programme, first, last)
         if due.timestamp() >= known.received
     ]
     return sorted(found, key=lambda one: (one.due, one.programme.id))
+
+
+def _times(programme: Programme, first: datetime, last: datetime) -> list[datetime]:
+    try:
+        return programme.when.between(first, last)
+    except InvalidRecurrence as error:
+        _log.error("programme %s is not played: %s; install tzdata", programme.id, error)
+        return []
 
 
 def _ends(one: Occurrence) -> float:

@@ -24,6 +24,7 @@ from village_collector.api import (
     health,
     login,
     people,
+    schedules,
     tokens,
 )
 from village_collector.api.access import PUBLIC, Requires
@@ -66,6 +67,7 @@ def create_app(deps: Deps) -> FastAPI:
         audit,
         login,
         people,
+        schedules,
         tokens,
     ):
         _declare_rights(topic.router)

@@ -190,12 +190,12 @@ def commands(deps: Provided, caller: Viewer, limit: Limit = 100) -> Response:
     return answer("commands", {"commands": entries})
 
 
-async def check_target(deps: Deps, caller: Caller, target: Target, kind: str) -> str:
-    """Return the area of a command's target.
+async def check_target(deps: Deps, caller: Caller, target: Target, kind: str, action: str = "") -> str:
+    """Return the area of the target of a command, or of what is like one of this kind and has its own `action` in the audit log.
 
     Raises `Problem` 404 for a target that the caller may not see, as for an unknown one, and `Forbidden` without the right for it.
     """
-    action, shown = ACTIONS[kind], shown_target(target)
+    action, shown = action or ACTIONS[kind], shown_target(target)
     if target.area is not None:
         area = target.area
         seen = caller.areas("view")

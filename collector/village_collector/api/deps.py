@@ -18,6 +18,7 @@ from village_collector.commands import CommandService
 from village_collector.health_model import Doubt
 from village_collector.people.service import People
 from village_collector.ports import Problem, TelemetryStore
+from village_collector.schedules.service import ScheduleService
 from village_collector.snapshots import PendingUploads
 from village_collector.stores.control import ControlStore
 from village_collector.trust.enrolment import Enrolment
@@ -53,6 +54,7 @@ class Deps:
     audit: Audit = field(kw_only=True)
     broadcasts: BroadcastService = field(kw_only=True)
     audio: AudioFiles = field(kw_only=True)
+    schedules: ScheduleService = field(kw_only=True)
     alerts: AlertService = field(kw_only=True)
     enrolment: Enrolment = field(kw_only=True)
     hosts: frozenset[str] = frozenset()

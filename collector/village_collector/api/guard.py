@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from village_collector.api.problems import BodyTooLarge, Problem, problem_response
 from village_collector.cap.document import MAX_BYTES as MAX_ALERT_BYTES
 from village_wire.broadcasts import MAX_AUDIO_BYTES
+from village_wire.schedules import MAX_SCHEDULE_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 UPLOAD_PREFIX = "/api/v1/uploads/"
 AUDIO_PATH = "/api/v1/audio"
 CAP_PATH = "/api/v1/cap"
+SCHEDULES_PATH = "/api/v1/schedules"
 #: Request line and headers together; a token, a path and what a browser adds are 2 KB.
 MAX_HEAD_BYTES = 16 * 1024
 #: Browsers send some 20.
@@ -122,6 +124,9 @@ def _body_limit(path: str) -> int:
         return MAX_AUDIO_BYTES
     if path == CAP_PATH:
         return MAX_ALERT_BYTES
+    if path == SCHEDULES_PATH:
+        # Programmes as they are signed, with the escapes of a writer that knows ASCII only.
+        return 2 * MAX_SCHEDULE_BYTES
     return MAX_UPLOAD_BYTES if path.startswith(UPLOAD_PREFIX) else MAX_BODY_BYTES
 
 

@@ -122,6 +122,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Ask for a new token: `village agent add` prints one that works once.",
         "请重新申请令牌：village agent add 会打印一次性令牌。",
     ),
+    "unknown_programme": (
+        "List the programmes with `village schedule list`.",
+        "请用 village schedule list 查看节目。",
+    ),
     "events_gone": ("Start again without `after`.", "请去掉 after 参数重新开始。"),
 }
 

@@ -37,6 +37,11 @@ class ScheduleRecords:
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(select(schedules).order_by(schedules.c.target))]
 
+    def scheduled_audio(self) -> set[str]:
+        """SHA-256 of the files that programmes need."""
+        items = [item for one in self.schedules() for programme in one.schedule.programmes for item in programme.items]
+        return {item.audio.sha256 for item in items if item.audio is not None}
+
     def schedules_revision(self) -> int:
         """A number that grows with each change of any schedule."""
         with self._database.read() as connection:

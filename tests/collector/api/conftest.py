@@ -27,6 +27,7 @@ from village_collector.commands import CommandService
 from village_collector.people.passwords import Passwords
 from village_collector.people.service import People
 from village_collector.ports import Problem
+from village_collector.schedules.service import ScheduleService
 from village_collector.stores.control import ControlStore
 from village_collector.trust.enrolment import Addresses, Enrolment
 from village_wire.command_keys import CommandKey, CommandKeys, sign_command_keys
@@ -58,7 +59,7 @@ class Collector:
             Addresses("mqtts://collector.village.example", "https://collector.village.example:8480"),
             now=lambda: self.now,
         )
-        self.audio = AudioFiles(folder / "audio", lambda: control.audio_in_use(self.now))
+        self.audio = AudioFiles(folder / "audio", lambda: control.audio_in_use(self.now) | control.scheduled_audio())
         self.broadcasts = BroadcastService(
             control,
             self.outbox.signer,
@@ -71,6 +72,7 @@ class Collector:
         self.alerts = AlertService(
             control, self.broadcasts, self.audio, self.audit, [self.signer.signer], now=lambda: self.now
         )
+        self.schedules = ScheduleService(control, self.outbox.signer, self.outbox.publish, lambda: self.now)
         self.deps = Deps(
             control=control,
             telemetry=self.telemetry,
@@ -82,6 +84,7 @@ class Collector:
             enrolment=self.enrolment,
             broadcasts=self.broadcasts,
             audio=self.audio,
+            schedules=self.schedules,
             alerts=self.alerts,
             public_url="http://collector.village.example:8480",
             now=lambda: self.now,

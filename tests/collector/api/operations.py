@@ -95,6 +95,21 @@ def _ask(operation: str, place: Place) -> Ask:
         "POST /renewals": Ask(body={}),
         "GET /devices/{agent}/{device}/history": Ask(query={"field": "online"}),
         "POST /broadcasts": Ask(body={"targets": [target], "text": "大家好"}),
+        "POST /schedules": Ask(
+            body={
+                "target": target,
+                "programmes": [
+                    {
+                        "id": "morning",
+                        "title": "早间",
+                        "when": {"start": "2026-11-24T06:30:00"},
+                        "items": [{"text": "大家好"}],
+                    }
+                ],
+            }
+        ),
+        "POST /schedules/remove": Ask(body={"target": target, "programmes": ["morning"]}),
+        "GET /reports/publicity": Ask(query={"month": "2026-11"}),
         "GET /audio/{sha256}": Ask(path={"sha256": "0" * 64}),
         "POST /cameras/{agent}/{device}/snapshot": Ask(path={"device": "camera"}),
         "POST /login": Ask(body={"person": place.person, "password": PASSWORD}),
