@@ -56,7 +56,7 @@ class World:
         self.control.open()
         add_site(self.control)
         add_caller(self.control, "neighbour", Grant("viewer", VILLAGE), now=T0)
-        self.collector = Collector(self.control)
+        self.collector = Collector(self.control, folder)
         self.app = create_app(dataclasses.replace(self.collector.deps, picture_seconds=0.05))
         self.schema = schemathesis.openapi.from_dict(self.app.openapi())
         #: Operations that did what they were asked for.
