@@ -1,74 +1,219 @@
-"""`village broadcast`: speak through loudspeakers, with a receipt of each."""
+"""`village broadcast`: speak or play through loudspeakers, and know which of them were heard."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from village_cli.failures import USAGE, Failure, answering
-from village_cli.options import JsonOption, NoWaitOption, ToOption, examples
-from village_cli.sending import carry_out, show_command
+from village_cli.broadcast_request import Category, Rank, Wish, now, read_text, waits
+from village_cli.broadcast_view import following, listed, result
+from village_cli.broadcast_watch import NOWHERE, SCHEMA, View, broadcast_id, watch
+from village_cli.documents import rows, text
+from village_cli.failures import INTERRUPTED, Failure, answering
+from village_cli.options import JsonOption, NoWaitOption, ToOption, connect, examples, settings_of
+from village_cli.sending import carry_out
+from village_cli.tables import Table, emit, note, say, show
 from village_cli.target import parse_target
-from village_cli.text import Bilingual
+from village_cli.text import Language, word
 
-#: The collector takes 2,000 characters; reading more of a pipe is of no use.
-MAX_CHARACTERS = 2000
+if TYPE_CHECKING:
+    from village_cli.client import Answer, Client
 
 SAY_EXAMPLES = examples(
     'village broadcast say "村民朋友们，请注意防范电信诈骗。" --to 441900003001',
-    'village broadcast say "Heavy rain tonight" --to gate-1/speaker --volume 80',
-    "village broadcast say - --to 441900003000 --expires 10m < notice.txt",
+    'village broadcast say "Heavy rain tonight" --to 441900003000 --class alert --times 3 --pause 10s',
+    'village broadcast say "开会" --to 441900003001 --to gate-9/hall --at 18:30 --until 30m',
+    "village broadcast say - --to 441900003000 --until 10m --coverage 90 < notice.txt",
+)
+PLAY_EXAMPLES = examples(
+    "village broadcast play anthem.mp3 --to 441900003001 --class routine --at 07:00",
+    "village broadcast play siren.wav --to 441900003000 --class emergency --no-chime --times 5",
 )
 STOP_EXAMPLES = examples("village broadcast stop --to 441900003001")
-SHOW_EXAMPLES = examples("village broadcast show 019a5f3e-7c00-7abc-8def-0123456789ab")
+SHOW_EXAMPLES = examples(
+    "village broadcast show 019a5f3e-7c00-7abc-8def-0123456789ab",
+    "village broadcast show 019a5f3e-7c00-7abc-8def-0123456789ab --wait --coverage 90",
+)
+LIST_EXAMPLES = examples("village broadcast list --limit 20")
+WITHDRAW_EXAMPLES = examples('village broadcast withdraw 019a5f3e-7c00-7abc-8def-0123456789ab --reason "wrong village"')
+
+ToOptions = Annotated[
+    list[str],
+    typer.Option("--to", metavar="AREA|AGENT|AGENT/DEVICE", help="Whom it is for; may be repeated. 目标，可重复。"),
+]
+ClassOption = Annotated[Rank, typer.Option("--class", help="What it goes before. 类别（优先级）。")]
+TitleOption = Annotated[str, typer.Option("--title", help="What lists call it. 标题。")]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", metavar="TIME", help="18:30, an ISO time, or a span from now; else at once. 开始时间。"),
+]
+UntilOption = Annotated[
+    str,
+    typer.Option(
+        "--until",
+        "--expires",
+        metavar="TIME|SPAN",
+        help="Never begin later; a span counts from its start. 最迟开始时间。",
+    ),
+]
+TimesOption = Annotated[int, typer.Option("--times", min=1, max=100, help="How often. 播放次数。")]
+PauseOption = Annotated[str, typer.Option("--pause", metavar="SPAN", help="Between two times. 间隔。")]
+VolumeOption = Annotated[
+    float | None, typer.Option("--volume", min=0, max=100, help="Percent; else each device's own. 音量百分比。")
+]
+ChimeOption = Annotated[bool, typer.Option("--chime/--no-chime", help="An opening chime. 开场提示音。")]
+CategoryOption = Annotated[
+    Category | None, typer.Option("--category", help="What it is about, for reports. 内容类别，用于统计。")
+]
+WaitOption = Annotated[
+    bool | None,
+    typer.Option("--wait/--no-wait", help="Wait for receipts; if it begins later, only when asked. 等待回执。"),
+]
+CoverageOption = Annotated[
+    float | None,
+    typer.Option("--coverage", min=0, max=100, help="So many percent heard are enough for exit code 0. 覆盖率要求。"),
+]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `say` and `list` print it. 播报编号。")]
 
 
 @answering
 def broadcast_say(
     ctx: typer.Context,
     words: Annotated[str, typer.Argument(metavar="TEXT", help="What to say; - reads standard input. 播报内容。")],
-    to: ToOption,
-    volume: Annotated[
-        float | None, typer.Option("--volume", min=0, max=100, help="Percent of each device's range. 音量百分比。")
-    ] = None,
-    expires: Annotated[
-        str, typer.Option("--expires", metavar="SPAN", help="Never begin later than this. 超过此时长不再播报。")
-    ] = "60s",
-    no_wait: NoWaitOption = False,
+    to: ToOptions,
+    rank: ClassOption = "notice",
+    title: TitleOption = "",
+    at: AtOption = None,
+    until: UntilOption = "60s",
+    times: TimesOption = 1,
+    pause: PauseOption = "3s",
+    volume: VolumeOption = None,
+    chime: ChimeOption = True,
+    category: CategoryOption = None,
+    wait: WaitOption = None,
+    coverage: CoverageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Speak a text on all loudspeakers of a target and tell which sounded.
+    """Speak a text on all loudspeakers of the targets and tell which were heard.
 
-    通过扬声器播报，并报告哪些已播放。
+    通过扬声器播报文本，并报告哪些已播放。
 
-    Exit code: 0 all sounded, 1 some, 2 none. 退出码：0 全部播放，1 部分播放，2 均未播放。
+    Exit code: 0 all were heard, 1 some, 2 none, 3 not known yet. 退出码：0 全部播放，1 部分，2 均未播放，3 未定。
     """
-    target = parse_target(to)
-    spoken = _read(words)
-    arguments: dict[str, str | float] = {"kind": "say", "text": spoken}
-    if volume is not None:
-        arguments["volume"] = volume
-    carry_out(
-        ctx,
-        target,
-        arguments,
-        expires=expires,
-        wait=not no_wait,
-        as_json=as_json,
-        done_key="sounded",
-        show_command="village broadcast show",
-    )
+    wish = Wish(to, rank, title, at, until, times, pause, volume, chime, category)
+    moment = now()
+    document = wish.document(moment, text=read_text(words))
+    with connect(ctx) as client:
+        _issue(ctx, client, document, wait=waits(wait, document, moment), coverage=coverage, as_json=as_json)
+
+
+@answering
+def broadcast_play(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A sound file of any common format. 音频文件。")],
+    to: ToOptions,
+    rank: ClassOption = "notice",
+    title: TitleOption = "",
+    at: AtOption = None,
+    until: UntilOption = "60s",
+    times: TimesOption = 1,
+    pause: PauseOption = "3s",
+    volume: VolumeOption = None,
+    chime: ChimeOption = True,
+    category: CategoryOption = None,
+    wait: WaitOption = None,
+    coverage: CoverageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a sound file on all loudspeakers of the targets; its loudness is made even at the collector.
+
+    通过扬声器播放音频文件，响度由采集端统一。
+
+    Exit code: as `say`. 退出码同 say。
+    """
+    from village_cli.uploading import upload
+
+    wish = Wish(to, rank, title or file.stem[:80], at, until, times, pause, volume, chime, category)
+    wish.document(now())
+    language = settings_of(ctx).language
+    with connect(ctx) as client:
+        sha256 = upload(client, file, language, quiet=as_json)
+        # A long upload must not use up the time in which it may begin.
+        moment = now()
+        document = wish.document(moment, audio=sha256)
+        _issue(ctx, client, document, wait=waits(wait, document, moment), coverage=coverage, as_json=as_json)
+
+
+@answering
+def broadcast_list(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many. 最多条数。")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the latest broadcasts with what was heard of them.
+
+    列出最近的播报及覆盖率。
+    """
+    with connect(ctx) as client:
+        answer = client.get("/broadcasts", "village.broadcasts/1", limit=limit)
+    if as_json:
+        emit(answer.text)
+        return
+    language = settings_of(ctx).language
+    found = [listed(View(row), language) for row in rows(answer.document, "broadcasts")]
+    show(Table(("issued", "issuer", "class", "content", "target", "state", "heard", "id"), found), language)
+
+
+@answering
+def broadcast_show(
+    ctx: typer.Context,
+    identity: IdArgument,
+    wait: Annotated[bool, typer.Option("--wait", help="Watch it until its end. 等待至结束。")] = False,
+    coverage: CoverageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the coverage of a broadcast by area, and who did not hear it, and why.
+
+    按区域显示播报覆盖情况，以及未播放的扬声器和原因。
+
+    Exit code as `say`. 退出码同 say。
+    """
+    language = settings_of(ctx).language
+    with connect(ctx) as client:
+        answer = client.get(f"/broadcasts/{broadcast_id(identity)}", SCHEMA)
+        if wait:
+            answer = _follow(client, answer, language, as_json=as_json)
+    _finish(answer, language, coverage, as_json=as_json)
+
+
+@answering
+def broadcast_withdraw(
+    ctx: typer.Context,
+    identity: IdArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Told to the agents, and kept. 撤回原因。")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Take a broadcast away wherever it waits or sounds; agents that are away are told when they come back.
+
+    撤回播报：等待或播放中的均停止，离线代理恢复后执行。
+    """
+    with connect(ctx) as client:
+        answer = client.post(f"/broadcasts/{broadcast_id(identity)}/withdraw", SCHEMA, {"reason": reason})
+    if as_json:
+        emit(answer.text)
+        return
+    result(View(answer.document), settings_of(ctx).language)
 
 
 @answering
 def broadcast_stop(
     ctx: typer.Context, to: ToOption, no_wait: NoWaitOption = False, as_json: JsonOption = False
 ) -> None:
-    """Silence all loudspeakers of a target.
+    """Silence all loudspeakers of a target, and drop what they have to say.
 
-    停止目标的播报。
+    停止目标的所有播报。
     """
     carry_out(
         ctx,
@@ -81,38 +226,54 @@ def broadcast_stop(
     )
 
 
-@answering
-def broadcast_show(
+def _issue(
     ctx: typer.Context,
-    identity: Annotated[str, typer.Argument(metavar="ID", help="As `say` printed it. 播报编号。")],
-    as_json: JsonOption = False,
+    client: Client,
+    document: dict[str, Any],
+    *,
+    wait: bool,
+    coverage: float | None,
+    as_json: bool,
 ) -> None:
-    """Show which loudspeakers a broadcast reached.
+    from village_cli.client import Problem
 
-    显示一次播报的覆盖情况。
-
-    Exit code as `say`, 3 while it is not known yet. 退出码同 say，结果未定时为 3。
-    """
-    show_command(ctx, identity, as_json=as_json, done_key="sounded")
-
-
-def _read(words: str) -> str:
+    language = settings_of(ctx).language
     try:
-        text = sys.stdin.read(MAX_CHARACTERS + 2) if words == "-" else words
-    except UnicodeDecodeError:
-        raise Failure(
-            Bilingual("Standard input is not text.", "标准输入不是文本。"),
-            Bilingual("Save it as UTF-8.", "请保存为 UTF-8。"),
-            exit_code=USAGE,
-        ) from None
-    text = text.strip()
-    if not text or len(text) > MAX_CHARACTERS:
-        raise Failure(
-            Bilingual(
-                f"A text has 1 to {MAX_CHARACTERS} characters, not {len(text)}{'+' if text else ''}.",
-                f"文本应为 1 至 {MAX_CHARACTERS} 个字符。",
-            ),
-            Bilingual("Write something, or split it.", "请输入内容或分段播报。"),
-            exit_code=USAGE,
-        )
-    return text
+        first = client.post("/broadcasts", SCHEMA, document)
+    except Problem as problem:
+        # Refused as a whole: nobody will hear it.
+        problem.exit_code = NOWHERE
+        raise
+    if not wait:
+        if as_json:
+            emit(first.text)
+            return
+        identity = broadcast_id(text(first.document, "id"))
+        say(word("broadcast_sent", language).format(number=View(first.document).count("expected"), id=identity))
+        say(word("look_later", language).format(command=f"village broadcast show {identity}"))
+        return
+    _finish(_follow(client, first, language, as_json=as_json), language, coverage, as_json=as_json)
+
+
+def _follow(client: Client, first: Answer, language: Language, *, as_json: bool) -> Answer:
+    look = f"village broadcast show {broadcast_id(text(first.document, 'id'))}"
+    try:
+        if as_json:
+            return watch(client, first, lambda _: None)
+        with following(language) as changed:
+            return watch(client, first, changed)
+    except KeyboardInterrupt:
+        note(word("broadcast_goes_on", language).format(command=look))
+        raise typer.Exit(INTERRUPTED) from None
+    except Failure:
+        note(word("broadcast_goes_on", language).format(command=look))
+        raise
+
+
+def _finish(answer: Answer, language: Language, coverage: float | None, *, as_json: bool) -> None:
+    view = View(answer.document)
+    if as_json:
+        emit(answer.text)
+    else:
+        result(view, language)
+    raise typer.Exit(view.exit_code(coverage))

@@ -10,7 +10,7 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
@@ -33,6 +33,8 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
 #: The collector waits up to 25 s for a picture, and as long as asked (at most 30 s) for results.
 WAITING_SECONDS = 45.0
+#: The collector may take so long to make a long file's loudness even.
+CONVERTING_SECONDS = 960.0
 #: 10,000 devices over 1 Mbit/s take 50 s; a server that goes on drop by drop must not hold up whoever watches.
 MAX_TRANSFER_SECONDS = 120.0
 
@@ -154,6 +156,18 @@ class Client:
         """Send a document and read the answer."""
         return self._document("POST", path, schema, content=document)
 
+    def upload(self, path: str, schema: str, parts: Iterable[bytes], size: int) -> Answer:
+        """Send a file of `size` bytes and read what the collector made of it."""
+        body, _ = self._exchange("PUT", path, {}, None, MAX_ANSWER_BYTES, CONVERTING_SECONDS, (parts, size))
+        return _answer(self.url, body, schema)
+
+    def post_file(self, path: str, schema: str, content: bytes, **query: QueryValue | None) -> Answer:
+        """Send a file as it is and read the answer."""
+        given = {key: value for key, value in query.items() if value is not None}
+        sent = ((content,), len(content))
+        body, _ = self._exchange("POST", path, given, None, MAX_ANSWER_BYTES, WAITING_SECONDS, sent)
+        return _answer(self.url, body, schema)
+
     def delete(self, path: str, schema: str, **query: QueryValue | None) -> Answer:
         """Take something away and read what is left."""
         return self._document("DELETE", path, schema, query=query)
@@ -185,12 +199,7 @@ class Client:
         given = {key: value for key, value in (query or {}).items() if value is not None}
         seconds = WAITING_SECONDS if "wait" in given else ANSWER_SECONDS
         body, _ = self._exchange(method, path, given, content, MAX_ANSWER_BYTES, seconds)
-        document = _object(body)
-        if document is None:
-            raise NotACollector(self.url, "the answer is not a JSON object")
-        if document.get("schema") != schema:
-            raise NotACollector(self.url, f"{schema} was expected, not {str(document.get('schema'))[:60]!r}")
-        return Answer(escape_json(body.decode()), document)
+        return _answer(self.url, body, schema)
 
     def _exchange(
         self,
@@ -200,11 +209,15 @@ class Client:
         content: Mapping[str, Any] | None,
         limit: int,
         seconds: float,
+        upload: tuple[Iterable[bytes], int] | None = None,
     ) -> tuple[bytes, str]:
         timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
-        ends = time.monotonic() + MAX_TRANSFER_SECONDS
+        given: dict[str, Any] = {"json": content}
+        if upload is not None:
+            given = {"content": upload[0], "headers": {"Content-Length": str(upload[1])}}
         try:
-            with self._http.stream(method, path, params=query, json=content, timeout=timeout) as response:
+            with self._http.stream(method, path, params=query, timeout=timeout, **given) as response:
+                ends = time.monotonic() + MAX_TRANSFER_SECONDS
                 if "content-encoding" in response.headers:
                     raise NotACollector(self.url, "the answer is compressed")
                 body = bytearray()
@@ -278,6 +291,15 @@ def _told(status: int, document: Mapping[str, Any], wait_seconds: str) -> tuple[
         told,
         Bilingual(str(texts.get("en") or ""), str(texts.get("zh") or "")),
     )
+
+
+def _answer(url: str, body: bytes, schema: str) -> Answer:
+    document = _object(body)
+    if document is None:
+        raise NotACollector(url, "the answer is not a JSON object")
+    if document.get("schema") != schema:
+        raise NotACollector(url, f"{schema} was expected, not {str(document.get('schema'))[:60]!r}")
+    return Answer(escape_json(body.decode()), document)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

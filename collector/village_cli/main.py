@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from village_cli import (
     agents,
+    alerts,
     audit,
     broadcast,
     camera,
@@ -97,12 +98,25 @@ _device.command("show", epilog=devices.SHOW_EXAMPLES)(devices.device_show)
 app.command("history", epilog=history.EXAMPLES, short_help=_SHORT["history"])(history.history)
 app.command("events", epilog=events.EXAMPLES, short_help=_SHORT["events"])(events.events)
 app.add_typer(_broadcast, name="broadcast", short_help=_SHORT["broadcast"])
-_broadcast.command("say", epilog=broadcast.SAY_EXAMPLES, short_help="Speak and tell which sounded. 播报。")(
-    broadcast.broadcast_say
+_broadcast.command("say", epilog=broadcast.SAY_EXAMPLES, short_help="Speak a text. 播报文本。")(broadcast.broadcast_say)
+_broadcast.command("play", epilog=broadcast.PLAY_EXAMPLES, short_help="Play a sound file. 播放音频文件。")(
+    broadcast.broadcast_play
+)
+_broadcast.command("list", epilog=broadcast.LIST_EXAMPLES, short_help="The latest ones. 最近的播报。")(
+    broadcast.broadcast_list
+)
+_broadcast.command("withdraw", epilog=broadcast.WITHDRAW_EXAMPLES, short_help="Take one away. 撤回播报。")(
+    broadcast.broadcast_withdraw
 )
 _broadcast.command("stop", epilog=broadcast.STOP_EXAMPLES, short_help="Silence. 停止播报。")(broadcast.broadcast_stop)
-_broadcast.command("show", epilog=broadcast.SHOW_EXAMPLES, short_help="Which loudspeakers it reached. 覆盖情况。")(
+_broadcast.command("show", epilog=broadcast.SHOW_EXAMPLES, short_help="Who heard it, and who not. 覆盖情况。")(
     broadcast.broadcast_show
+)
+_broadcast.command("cap", epilog=alerts.CAP_EXAMPLES, short_help="Air a signed alert (CAP). 播出签名预警。")(
+    alerts.broadcast_cap
+)
+_broadcast.command("alerts", epilog=alerts.ALERTS_EXAMPLES, short_help="The latest alerts. 最近的预警。")(
+    alerts.broadcast_alerts
 )
 app.add_typer(_door, name="door", short_help=_SHORT["door"])
 _door.command("unlock", epilog=door.EXAMPLES, short_help="Release a lock for some seconds. 开锁。")(door.door_unlock)

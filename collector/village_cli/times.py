@@ -10,6 +10,7 @@ from village_cli.failures import USAGE, Failure
 from village_cli.text import Bilingual, Language
 
 _SPAN = re.compile(r"([0-9]{1,9})(s|m|h|d|w)", re.ASCII)
+_CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -45,6 +46,31 @@ def parse_time(text: str, now: datetime) -> datetime:
     try:
         if _SPAN.fullmatch(text):
             return (now - parse_span(text)).astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidTime(text) from None
+
+
+def is_span(text: str) -> bool:
+    """Tell whether a text is a span, as `parse_span` takes it."""
+    return _SPAN.fullmatch(text) is not None
+
+
+def parse_moment(text: str, base: datetime) -> datetime:
+    """Return a moment in UTC that lies ahead: a span after `base`, an ISO time, or `18:30`, which is the next such local time.
+
+    Raises `InvalidTime`.
+    """
+    try:
+        if is_span(text):
+            return (base + parse_span(text)).astimezone(UTC)
+        if _CLOCK.fullmatch(text):
+            local_base = base.astimezone()
+            hour, minute = (int(part) for part in text.split(":"))
+            found = local_base.replace(hour=hour, minute=minute, second=0, microsecond=0)
+            if found <= local_base:
+                found = (found.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+            return found.astimezone(UTC)
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise InvalidTime(text) from None

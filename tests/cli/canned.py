@@ -199,7 +199,7 @@ def command(
         "expires": "2026-11-24T02:31:00Z",
         "issuer": "li@desk",
         "target": {"area": "441900003001"},
-        "arguments": {"kind": "say", "text": "下雨了", "volume": None},
+        "arguments": {"kind": "indicate", "colour": "green"},
         "state": state,
         "sent": True,
         "problem": "",
@@ -212,6 +212,63 @@ def command(
         "results": results,
     }
 
+
+def loudspeaker(
+    agent: str, standing: str, stage: str | None = None, *, reason: str = "", code: str = "", evidence: str = ""
+) -> dict[str, Any]:
+    return {
+        "agent": agent,
+        "device": "speaker",
+        "name": "村口",
+        "area": "441900003001",
+        "standing": standing,
+        "code": code,
+        "reason": reason,
+        "stage": stage,
+        "evidence": evidence,
+        "started": None,
+        "time": None,
+        "play": None,
+        "position": None,
+        "overrode": None,
+    }
+
+
+def broadcast(state: str, *loudspeakers: dict[str, Any], revision: int = 1, **more: Any) -> dict[str, Any]:
+    found = [row["standing"] for row in loudspeakers]
+    counts: dict[str, Any] = {
+        "expected": len(found),
+        **{key: found.count(key) for key in ("heard", "sounding", "waiting", "failed", "unknown")},
+    }
+    counts["coverage"] = found.count("heard") * 1000 // len(found) / 10 if found else 0.0
+    return {
+        "schema": "village.broadcast/1",
+        "id": COMMAND,
+        "issued": "2026-11-24T02:30:00Z",
+        "issuer": "li",
+        "content": {"rank": "notice", "text": "下雨了", "times": 1, "chime": True},
+        "start": None,
+        "end": "2026-11-24T02:31:00Z",
+        "targets": [{"target": {"area": "441900003000"}, "sent": True, "problem": ""}],
+        "state": state,
+        "sent": True,
+        "problem": "",
+        "withdrawn": None,
+        "revision": revision,
+        "counts": counts,
+        "areas": [{"area": area, **counts} for area in ("441900003000", "441900003001")],
+        "loudspeakers": list(loudspeakers),
+        "others": [],
+        **more,
+    }
+
+
+LISTED = {
+    key: value
+    for key, value in broadcast("over", loudspeaker("gate-1", "heard")).items()
+    if key not in {"schema", "revision", "areas", "loudspeakers", "others", "counts"}
+} | {"counts": {"expected": 4, "heard": 3, "sounding": 0, "failed": 1, "open": 0, "coverage": 75.0}}
+BROADCASTS = {"schema": "village.broadcasts/1", "broadcasts": [LISTED]}
 
 COMMANDS = {
     "schema": "village.commands/1",

@@ -167,4 +167,4 @@ def test_dead_letters(collector: Collector, village: Village) -> None:
 def test_commands_with_the_number_of_answers(collector: Collector, village: Village) -> None:
     collector.answers("GET", "/commands", COMMANDS)
     line = village("command", "list").stdout.splitlines()[1].split()
-    assert line[3:8] == ["li@desk", "441900003001", "say", "done", "2/2"]
+    assert line[3:8] == ["li@desk", "441900003001", "indicate", "done", "2/2"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -16,11 +18,14 @@ import uvicorn
 
 from tests.cli.collector import PROGRAM, ROOT, environment
 from tests.collector.api.conftest import Collector
-from tests.collector.kit import SITE, VILLAGE, add_site, entry, event, result, state
+from tests.collector.broadcasts.sounds import tone
+from tests.collector.kit import SITE, VILLAGE, add_site, entry, event, state
 from tests.collector.people import administrators_token
 from village_collector.ports import Sample
 from village_collector.stores.control import ControlStore
-from village_wire.events import Alarm, Loss
+from village_wire.broadcasts import Stage
+from village_wire.commands import Broadcast
+from village_wire.events import Alarm, Event, Loss, Receipt
 
 
 @dataclass
@@ -73,8 +78,8 @@ def control(tmp_path: Path) -> Iterator[ControlStore]:
 
 
 @pytest_asyncio.fixture
-async def site(control: ControlStore) -> AsyncIterator[Site]:
-    collector = Collector(control)
+async def site(control: ControlStore, tmp_path: Path) -> AsyncIterator[Site]:
+    collector = Collector(control, tmp_path)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(collector.app, ws="none", lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
@@ -133,20 +138,56 @@ async def test_history(site: Site) -> None:
     assert "temperature_c" in absent.stderr
 
 
+def heard(broadcast: str, stage: Stage, reason: str = "") -> Event:
+    return event(Receipt(broadcast=UUID(broadcast), stage=stage, reason=reason), "speaker")
+
+
 async def test_a_broadcast(site: Site) -> None:
     site.collector.now = datetime.now(UTC)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         running = group.create_task(site.run("broadcast", "say", "下雨了", "--to", VILLAGE))
         identity = await site.command()
-        await site.collector.deliver("gate-1", result(identity, "accepted", "speaker"))
-        await site.collector.deliver("gate-2", result(identity, "failed", "speaker", reason="amplifier off"))
-        await site.collector.deliver("gate-1", result(identity, "done", "speaker"))
+        await site.collector.deliver("gate-1", heard(identity, "started"))
+        await site.collector.deliver("gate-2", heard(identity, "failed", "amplifier off"))
+        await site.collector.deliver("gate-1", heard(identity, "finished"))
     ended = running.result()
     assert (ended.code, ended.stderr) == (1, "")
-    assert ended.stdout.splitlines()[-1] == ("1 of 2 loudspeakers sounded; missing: gate-2/speaker (amplifier off)")
+    assert ended.stdout.splitlines()[-1] == "1 of 2 loudspeakers sounded (50 %); not heard: 1"
     shown = await site.run("broadcast", "show", identity)
     assert shown.code == 1
-    assert "2/2" in (await site.run("command", "list")).stdout
+    assert "amplifier off" in shown.stdout
+    assert (await site.run("broadcast", "show", identity, "--coverage", "50")).code == 0
+    assert "1/2 (50 %)" in (await site.run("broadcast", "list")).stdout
+
+
+async def test_a_broadcast_that_is_withdrawn(site: Site) -> None:
+    site.collector.now = datetime.now(UTC)
+    ended = await site.run("broadcast", "say", "x", "--to", VILLAGE, "--to", "gate-1", "--at", "1h", "--json")
+    assert (ended.code, ended.stderr) == (0, "")
+    told = json.loads(ended.stdout)
+    assert (told["state"], told["counts"]["expected"], len(told["targets"])) == ("scheduled", 2, 1)
+    withdrawn = await site.run("broadcast", "withdraw", told["id"], "--reason", "a mistake")
+    assert (withdrawn.code, withdrawn.stderr) == (0, "")
+    assert "Withdrawn by chief" in withdrawn.stdout
+    assert "withdrawn" in (await site.run("broadcast", "list")).stdout
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg: apt install ffmpeg")
+async def test_a_sound_file_that_is_played(site: Site, tmp_path: Path) -> None:
+    site.collector.now = datetime.now(UTC)
+    file = await asyncio.to_thread(tone, tmp_path / "anthem.wav")
+    ended = await site.run("broadcast", "play", str(file), "--to", VILLAGE, "--no-wait", "--json")
+    assert (ended.code, ended.stderr) == (0, "")
+    content = json.loads(ended.stdout)["content"]
+    assert (content["title"], round(content["audio"]["seconds"])) == ("anthem", 4)
+    arguments = site.collector.outbox.commands()[0].arguments
+    assert isinstance(arguments, Broadcast)
+    assert arguments.audio is not None
+    await asyncio.to_thread((tmp_path / "noise.bin").write_bytes, b"no sound")
+    bad = await site.run("broadcast", "play", str(tmp_path / "noise.bin"), "--to", VILLAGE)
+    assert (bad.code, "can't be used" in bad.stderr) == (1, True)
+    empty = await site.run("broadcast", "play", str(tmp_path / "absent.mp3"), "--to", VILLAGE)
+    assert (empty.code, "can't be read" in empty.stderr) == (2, True)
 
 
 async def test_what_the_collector_refuses(site: Site) -> None:
@@ -155,7 +196,7 @@ async def test_what_the_collector_refuses(site: Site) -> None:
         (("door", "unlock", "gate-1/speaker"), "gate-1/speaker"),
         (("command", "gate-1/reader", "indicate", "colour=pink"), "colour"),
         (("command", "gate-1/reader", "dance"), "dance"),
-        (("broadcast", "say", "x", "--to", "gate-1", "--expires", "2h"), "expires_in"),
+        (("broadcast", "say", "x", "--to", "gate-1", "--until", "9d"), "expires_in"),
     ):
         ended = await site.run(*words)
         assert (ended.code, ended.stdout) == (2, "")

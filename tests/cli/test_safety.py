@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.cli.canned import (
     AGENTS,
+    BROADCASTS,
     COMMAND,
     COMMANDS,
     DEVICES,
@@ -22,9 +23,11 @@ from tests.cli.canned import (
     STARTED,
     TAMPER,
     TOKENS,
+    broadcast,
     command,
     events,
     history,
+    loudspeaker,
     problem,
     result,
 )
@@ -34,6 +37,14 @@ from village_cli.safety import escape_json, safe
 #: Clears the screen, sets the title, 8-bit CSI, right-to-left override, rich markup, a second line.
 EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e[red]\r\n\u2028x"
 DANGEROUS = ("\x1b", "\x07", "\x9b", "\u202e", "\r", "\u2028")
+
+TROUBLED = broadcast(
+    "over",
+    loudspeaker("gate-1", "failed", "failed", reason="why"),
+    loudspeaker("gate-2", "unknown", code="agent_offline", reason="offline since noon"),
+    problem="no broker",
+    withdrawn={"time": "2026-11-24T02:30:30Z", "by": "li", "reason": "a mistake", "sent": True},
+)
 
 PAGES: list[tuple[list[str], str, dict[str, Any]]] = [
     (["health"], "/health", MIXED),
@@ -48,7 +59,9 @@ PAGES: list[tuple[list[str], str, dict[str, Any]]] = [
     (["dead-letters"], "/dead-letters", LETTERS),
     (["device", "show", "gate-1/reader"], "/devices/gate-1/reader", ONE_DEVICE),
     (["command", "list"], "/commands", COMMANDS),
-    (["broadcast", "show", COMMAND], f"/commands/{COMMAND}", command("done", [result("gate-1", "failed", "why")])),
+    (["command", "show", COMMAND], f"/commands/{COMMAND}", command("done", [result("gate-1", "failed", "why")])),
+    (["broadcast", "list"], "/broadcasts", BROADCASTS),
+    (["broadcast", "show", COMMAND], f"/broadcasts/{COMMAND}", TROUBLED),
     (["history", "gate-1/reader", "x"], "/devices/gate-1/reader/history", history([["2026-11-24T00:00:00Z", 1]])),
 ]
 
@@ -56,7 +69,7 @@ PAGES: list[tuple[list[str], str, dict[str, Any]]] = [
 def poisoned(value: Any) -> Any:
     """The same document with every text replaced that a device, an agent or a card could have set."""
     if isinstance(value, dict):
-        kept = {"schema", "state", "time", "since", "received", "generated"}
+        kept = {"schema", "state", "standing", "stage", "time", "since", "received", "generated"}
         return {key: item if key in kept else poisoned(item) for key, item in value.items()}
     if isinstance(value, list):
         return [poisoned(item) for item in value]

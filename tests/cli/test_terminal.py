@@ -15,9 +15,11 @@ from tests.cli.canned import (
     TAMPER,
     TEMPERATURES,
     WELL,
+    broadcast,
     command,
     events,
     health,
+    loudspeaker,
     problem,
     result,
     row,
@@ -180,7 +182,7 @@ def test_following_from_nothing_as_json(collector: Collector) -> None:
         assert process.wait(timeout=10) == 130
 
 
-def test_a_broadcast_shows_its_progress(collector: Collector) -> None:
+def test_a_command_shows_its_progress(collector: Collector) -> None:
     collector.answers("POST", "/commands", command("waiting", []), status=202)
     collector.answers(
         "GET",
@@ -188,18 +190,36 @@ def test_a_broadcast_shows_its_progress(collector: Collector) -> None:
         command("waiting", [result("gate-1", "done")]),
         command("done", [result("gate-1", "done"), result("gate-2", "failed", "amplifier off")]),
     )
-    with on_terminal(collector.url, "broadcast", "say", "x", "--to", "441900003001") as terminal:
+    with on_terminal(collector.url, "command", "441900003001", "indicate") as terminal:
         assert terminal.end() == 1
     assert "gate-1/speaker  done  3.2 s of sound" in terminal.text
     assert "0/2" in terminal.text or "1/2" in terminal.text
-    assert "1 of 2 loudspeakers sounded; missing: gate-2/speaker (amplifier off)" in terminal.text
+    assert "1 of 2 devices done; missing: gate-2/speaker (amplifier off)" in terminal.text
+
+
+def test_a_broadcast_shows_its_coverage_while_it_runs(collector: Collector) -> None:
+    place = f"/broadcasts/{COMMAND}"
+    waiting = broadcast("running", loudspeaker("gate-1", "waiting"), loudspeaker("gate-2", "waiting"))
+    sounding = broadcast(
+        "running", loudspeaker("gate-1", "sounding", "started"), loudspeaker("gate-2", "waiting"), revision=2
+    )
+    lost = loudspeaker("gate-2", "unknown", code="agent_offline", reason="offline since noon")
+    collector.answers("POST", "/broadcasts", waiting, status=202)
+    collector.answers("GET", place, sounding, broadcast("over", loudspeaker("gate-1", "heard"), lost, revision=3))
+    with on_terminal(collector.url, "broadcast", "say", "x", "--to", "441900003000", columns=120) as terminal:
+        assert terminal.end() == 1
+    # Drawn while it runs, and drawn over afterwards.
+    assert "0 of 2 loudspeakers sounded (0 %); sounding: 1; waiting: 1; not over yet" in terminal.text
+    assert "1 of 2 loudspeakers sounded (50 %); not known: 1" in terminal.text
+    assert "the box is not connected (offline since noon)" in terminal.text
 
 
 def test_ctrl_c_while_waiting_tells_that_the_broadcast_goes_on(collector: Collector) -> None:
-    collector.answers("POST", "/commands", command("waiting", []), status=202)
-    collector.answers("GET", f"/commands/{COMMAND}", command("waiting", [result("gate-1", "accepted")]))
-    with on_terminal(collector.url, "broadcast", "say", "x", "--to", "441900003001") as terminal:
-        terminal.wait_for("accepted")
+    running = broadcast("running", loudspeaker("gate-1", "sounding", "started"))
+    collector.answers("POST", "/broadcasts", running, status=202)
+    collector.answers("GET", f"/broadcasts/{COMMAND}", running)
+    with on_terminal(collector.url, "broadcast", "say", "x", "--to", "441900003001", columns=120) as terminal:
+        terminal.wait_for("not over yet")
         assert terminal.interrupt() == 130
     assert f"village broadcast show {COMMAND}" in terminal.text
     assert "Traceback" not in terminal.text

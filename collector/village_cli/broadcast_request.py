@@ -1,0 +1,96 @@
+"""What a person wants to be heard, as the HTTP API takes it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from village_cli.failures import USAGE, Failure
+from village_cli.target import parse_target
+from village_cli.text import Bilingual
+from village_cli.times import is_span, parse_moment, parse_span, rfc3339
+
+Rank = Literal["emergency", "alert", "notice", "routine", "background"]
+Category = Literal["anti_fraud", "law", "weather", "fire", "news", "music", "other"]
+#: The collector takes 2,000 characters; reading more of a pipe is of no use.
+MAX_CHARACTERS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Everything but the sound, as it was typed; `volume` None leaves it to each loudspeaker."""
+
+    to: Sequence[str]
+    rank: Rank
+    title: str
+    at: str | None
+    until: str
+    times: int
+    pause: str
+    volume: float | None
+    chime: bool
+    category: Category | None
+
+    def document(self, now: datetime, **sound: str) -> dict[str, Any]:
+        """Return the request for a sound; raises `Failure` for what names no target or time."""
+        start = parse_moment(self.at, now) if self.at is not None else None
+        document: dict[str, Any] = {
+            "targets": [parse_target(text).document() for text in self.to],
+            "rank": self.rank,
+            "times": self.times,
+            "pause": parse_span(self.pause).total_seconds(),
+            "chime": self.chime,
+            **sound,
+        }
+        if self.title:
+            document["title"] = self.title
+        if self.volume is not None:
+            document["volume"] = self.volume
+        if self.category is not None:
+            document["category"] = self.category
+        if start is not None:
+            document["start"] = rfc3339(start)
+        if is_span(self.until):
+            document["expires_in"] = parse_span(self.until).total_seconds()
+        else:
+            document["end"] = rfc3339(parse_moment(self.until, start or now))
+        return document
+
+
+def now() -> datetime:
+    """Return this moment."""
+    return datetime.now(UTC)
+
+
+def read_text(words: str) -> str:
+    """Return a text to be spoken; `-` reads standard input. Raises `Failure`."""
+    try:
+        text = sys.stdin.read(MAX_CHARACTERS + 2) if words == "-" else words
+    except UnicodeDecodeError:
+        raise Failure(
+            Bilingual("Standard input is not text.", "标准输入不是文本。"),
+            Bilingual("Save it as UTF-8.", "请保存为 UTF-8。"),
+            exit_code=USAGE,
+        ) from None
+    text = text.strip()
+    if not text or len(text) > MAX_CHARACTERS:
+        raise Failure(
+            Bilingual(
+                f"A text has 1 to {MAX_CHARACTERS} characters, not {len(text)}{'+' if text else ''}.",
+                f"文本应为 1 至 {MAX_CHARACTERS} 个字符。",
+            ),
+            Bilingual("Write something, or split it.", "请输入内容或分段播报。"),
+            exit_code=USAGE,
+        )
+    return text
+
+
+def waits(wait: bool | None, document: dict[str, Any], moment: datetime) -> bool:
+    """Return whether to wait for receipts: as asked, else unless it begins later than in a minute."""
+    if wait is not None:
+        return wait
+    start = document.get("start")
+    return start is None or datetime.fromisoformat(start) <= moment + timedelta(minutes=1)
