@@ -18,6 +18,7 @@ from village_agent.door.runtime import DoorRuntime
 from village_agent.health import feed_watchdog, report_disk, report_losses, report_self
 from village_agent.identity.keyring import KeyRing, PinnedKey
 from village_agent.loudspeaker.cache import Source
+from village_agent.loudspeaker.calendar import Calendar
 from village_agent.loudspeaker.stations import Stations
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.own_state import OwnState, watch_clock
@@ -124,6 +125,15 @@ class Agent:
             self._timekeeper,
             Source(settings.api, settings.ca_file, self._judges_time),
         )
+        self._calendar = Calendar(
+            self._addressee,
+            settings.state_dir,
+            self._disk,
+            self._loudspeakers,
+            self._hub,
+            self._timekeeper,
+            self._own_state,
+        )
         self._commands = CommandRuntime(
             self._addressee,
             settings.state_dir / "commands.db",
@@ -143,6 +153,7 @@ class Agent:
         self._ack_topic = str(AgentTopic(self._agent, "ack"))
         self._status_topic = str(AgentTopic(self._agent, "status"))
         self._keys_topic = str(AgentTopic(self._agent, "keys"))
+        self._schedule_topic = str(AgentTopic(self._agent, "schedule"))
         self._clock_topic = str(AgentTopic(self._agent, "clock"))
         self._devices_changed = asyncio.Event()
         self._outbox.on_condition = partial(report_disk, self._own_state)
@@ -154,6 +165,7 @@ class Agent:
     def _clock_changed(self) -> None:
         self._recorder.clock_changed()
         self._loudspeakers.clock_changed()
+        self._calendar.clock_changed()
 
     def _make_keys(self, settings: Settings) -> PinnedKey | KeyRing:
         identity = settings.identity
@@ -215,6 +227,7 @@ class Agent:
         """Serve until `stop` is set; then finish what is under way within the grace, say goodbye and close."""
         settings = self._settings
         self._hub.post(None, AgentStarted(session=self.session_id, version=__version__))
+        await self._calendar.load()
         writer = asyncio.create_task(self._write(), name="outbox")
         try:
             async with asyncio.TaskGroup() as group:
@@ -222,6 +235,7 @@ class Agent:
                     "supervisor": self._supervisor.run(),
                     "doors": self._doors.run(),
                     "loudspeakers": self._loudspeakers.run(),
+                    "calendar": self._calendar.run(),
                     "clock": self._timekeeper.run(),
                     "commands": self._commands.run(),
                     "uplink": self._uplink.run(),
@@ -250,6 +264,7 @@ class Agent:
                     task.cancel()
         finally:
             await self._loudspeakers.close()
+            await self._calendar.close()
             writer.cancel()
             await asyncio.wait([writer])
             await self._commands.close()
@@ -290,6 +305,8 @@ class Agent:
             self._timekeeper.on_answer(message.payload)
         elif message.topic == self._keys_topic:
             self._keys.on_message(message.payload)
+        elif message.topic == self._schedule_topic:
+            self._calendar.on_message(message.payload)
         elif not self._loudspeakers.on_message(message):
             self._commands.on_message(message)
 

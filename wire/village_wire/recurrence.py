@@ -32,7 +32,8 @@ MAX_SEASONS = 12
 MAX_WINDOW = timedelta(days=400)
 _DAY = timedelta(days=1)
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
-_FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY")
+#: With the number that the library gives each.
+_FREQUENCIES: Mapping[str, Literal[0, 1, 2, 3]] = {"YEARLY": 0, "MONTHLY": 1, "WEEKLY": 2, "DAILY": 3}
 _NUMBERS: Mapping[str, tuple[int, int]] = {
     "BYMONTHDAY": (-31, 31),
     "BYYEARDAY": (-366, 366),
@@ -236,12 +237,12 @@ class _Parts:
 
     def make(self, start: datetime, until: datetime) -> rrule:
         """Return the library's rule."""
-        from dateutil.rrule import DAILY, MONTHLY, WEEKLY, YEARLY, rrule, weekday
+        from dateutil.rrule import rrule, weekday
 
         days: list[weekday] = [weekday(day, nth or None) for day, nth in self._days]
         more: dict[str, Any] = {**self._numbers, **({"byweekday": days} if days else {})}
         return rrule(
-            {"YEARLY": YEARLY, "MONTHLY": MONTHLY, "WEEKLY": WEEKLY, "DAILY": DAILY}[self.frequency],
+            _FREQUENCIES[self.frequency],
             dtstart=start,
             interval=self.interval,
             wkst=self._week_start,

@@ -69,6 +69,8 @@ class Timekeeper:
         self._ended = asyncio.Event()
         self._good = False
         self._bad = 0
+        #: The digest of the schedules that the agent has, None if it tells nothing of them.
+        self.schedules: Callable[[], str | None] = lambda: None
         self.clock = Clock()
         #: Set once dates are true.
         self.known = asyncio.Event()
@@ -157,7 +159,7 @@ class Timekeeper:
         self._ended.clear()
         self._good = False
         moment = self._boot()
-        request = TimeRequest(nonce=uuid4().hex, keys=self._keys.number)
+        request = TimeRequest(nonce=uuid4().hex, keys=self._keys.number, schedules=self.schedules())
         if not self.clock.known and self._connected_at is not None:
             seconds = (moment - self._connected_at) // SECOND_NS
             request = request.model_copy(update={"session": self._session, "unsure_seconds": seconds})

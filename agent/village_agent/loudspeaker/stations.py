@@ -19,6 +19,7 @@ from village_agent.loudspeaker.contents import FileContents
 from village_agent.loudspeaker.folder import SoundFolder
 from village_agent.loudspeaker.journal import Journal
 from village_agent.loudspeaker.live.voices import Voices
+from village_agent.loudspeaker.prefetch import Prefetch
 from village_agent.loudspeaker.settings import LoudspeakersTable
 from village_agent.loudspeaker.sounds import Voice
 from village_agent.loudspeaker.station import Station
@@ -26,7 +27,7 @@ from village_agent.loudspeaker.store import Stored
 from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.report import Hub, make_event
 from village_agent.roster import Roster
-from village_drivers.abilities import FilePlayer, LivePlayer
+from village_drivers.abilities import FilePlayer, LivePlayer, abilities_of
 from village_drivers.kit import Misconfigured
 from village_wire.broadcasts import Stage
 from village_wire.commands import Broadcast
@@ -86,6 +87,8 @@ class Stations:
         self._journal.on_loaded = self._loaded
         folder = SoundFolder(state_dir / SOUNDS, table.cache_bytes)
         self._cache = AudioCache(folder, source)
+        #: What programmes will need.
+        self.prefetch = Prefetch(self._cache, folder)
         self._voices = Voices(clock.now_ns)
         self._contents = FileContents(folder, self._cache, self._voices, self._plays_files, self._voice)
         self._amplifiers = Amplifiers(roster.find, self._journal)
@@ -114,6 +117,7 @@ class Stations:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._journal.run(), name="loudspeaker journal")
             group.create_task(self._cache.run(), name="audio cache")
+            group.create_task(self.prefetch.run(), name="prefetch")
             if any(self._plays_files(name) for name, _, _ in self._roster.devices()):
                 group.create_task(self._contents.make_chimes(), name="chimes")
             running: set[str] = set()
@@ -137,6 +141,10 @@ class Stations:
         """The clock was set."""
         for station in self._stations.values():
             station.wake()
+
+    def names(self) -> list[str]:
+        """The loudspeakers that are there now."""
+        return [name for name, _, device in self._roster.devices() if "loudspeaker" in abilities_of(device.handle)]
 
     async def queue(self, identity: UUID, broadcast: Broadcast, device: str) -> Outcome:
         """Take a broadcast for a loudspeaker; return once it is on disk, or known to be in memory only."""
