@@ -34,6 +34,8 @@ from village_collector.data_dir import (
     write_addresses,
 )
 from village_collector.ingest import Ingest, subscriptions
+from village_collector.live.recording import Recorder
+from village_collector.live.service import LiveService
 from village_collector.mosquitto.keeper import Keeper
 from village_collector.people.service import People
 from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
@@ -167,6 +169,8 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         alerts = AlertService(control, broadcasts, audio, audit, signers, settings.cap.languages)
         feeds = FeedWatch(control, commands, audit, expected_feeds(settings.cap))
 
+        live = LiveService(control, broadcasts, session.send, Recorder(folder / "live"))
+
         def problems() -> Sequence[Problem]:
             gone = broker.problem if broker else None
             late = keeper.problems() if keeper else ()
@@ -194,6 +198,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
             enrolment=enrolment,
             broadcasts=broadcasts,
             audio=audio,
+            live=live,
             schedules=schedules,
             alerts=alerts,
             hosts=frozenset(api_names(settings.api)),
@@ -218,6 +223,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 group.create_task(telling.run(), name="command keys to agents"),
                 group.create_task(admission.run(), name="admission"),
                 group.create_task(schedules.run(), name="schedules"),
+                group.create_task(live.run(), name="recordings of live voice"),
                 group.create_task(Resender(control, broadcasts).run(), name="broadcasts to agents that were away"),
                 group.create_task(alerts.run(), name="alerts"),
                 group.create_task(feeds.run(), name="feeds of alerts"),

@@ -25,8 +25,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from village_collector.api.guard import AUDIO_PATH, MAX_HEAD_BYTES
+from village_collector.api.guard import AUDIO_PATH, MAX_HEAD_BYTES, is_voice
 from village_collector.api.problems import Problem, problem_response
+from village_wire.broadcasts import MAX_LIVE_SECONDS
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +58,16 @@ _SHUTDOWN_SECONDS = 3600.0
 #: Offset of `tcpi_bytes_acked` (64 bits) in Linux's `struct tcp_info`.
 _BYTES_ACKED = 120
 
-#: What a connection waits for: TLS; the peer's request, head, body or sound file; our work; the peer to read; the peer to close.
-Phase = Literal["handshake", "head", "body", "audio", "work", "answer", "end"]
+#: The longest speech; what reads it ends it as soon as the speaker is silent for some seconds.
+VOICE_SECONDS = MAX_LIVE_SECONDS + 60
+
+#: What a connection waits for: TLS; the peer's request, head, body, sound file or voice; our work; the peer to read; the peer to close.
+Phase = Literal["handshake", "head", "body", "audio", "voice", "work", "answer", "end"]
 _LIMITS: Mapping[Phase, float] = {
     "head": HEAD_SECONDS,
     "body": BODY_SECONDS,
     "audio": AUDIO_SECONDS,
+    "voice": VOICE_SECONDS,
     "answer": STALL_SECONDS,
     "end": CLOSE_SECONDS,
 }
@@ -115,7 +120,8 @@ class GuardedProtocol(H11Protocol):
             return "end"
         state = self.conn.their_state
         if state is h11.SEND_BODY:
-            return "audio" if self.scope["path"] == AUDIO_PATH else "body"
+            path = self.scope["path"]
+            return "voice" if is_voice(path) else "audio" if path == AUDIO_PATH else "body"
         return "head" if state is h11.IDLE else "work"
 
     @property

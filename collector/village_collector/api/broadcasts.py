@@ -193,15 +193,15 @@ async def issue(deps: Provided, caller: Broadcaster, request: BroadcastRequest) 
             targets,
             content,
             caller.person,
-            lambda: _record(deps, caller, "broadcast.issue", named, str(broadcast)),
+            lambda: record(deps, caller, "broadcast.issue", named, str(broadcast)),
         )
     except Nobody as error:
         place, area = error.target, dict(named).get(error.target, "")
-        problem = await asyncio.to_thread(_why_nobody, deps, place)
-        await _failed(deps, caller, "broadcast.issue", [(place, area)], str(broadcast), problem.detail)
+        problem = await asyncio.to_thread(why_nobody, deps, place)
+        await note_failed(deps, caller, "broadcast.issue", [(place, area)], str(broadcast), problem.detail)
         raise problem from None
     except CommandProblem as error:
-        await _failed(deps, caller, "broadcast.issue", named, str(broadcast), str(error))
+        await note_failed(deps, caller, "broadcast.issue", named, str(broadcast), str(error))
         if isinstance(error, NotSent):
             raise Problem(503, f"the broadcast was not sent: {error}", "broker", broadcast=str(broadcast)) from None
         raise Problem(422, str(error), "bad_request") from None
@@ -252,24 +252,25 @@ async def withdraw(
 
     Agents that are away are told when they come back. 撤回播报；离线代理恢复连接后执行。
     """
-    record = await asyncio.to_thread(deps.control.broadcast, str(broadcast), caller.areas("view"))
-    if record is None:
+    found = await asyncio.to_thread(deps.control.broadcast, str(broadcast), caller.areas("view"))
+    if found is None:
         raise Problem(404, f"no broadcast {broadcast}", "unknown_broadcast")
     named = []
-    for sent in record.targets:
+    for sent in found.targets:
         area = sent.target.area or await asyncio.to_thread(deps.control.agent_area, sent.target.agent or "") or ""
         caller.check("broadcast", area, "broadcast.withdraw", shown_target(sent.target))
         named.append((sent.target, area))
     reason = request.reason if request else ""
-    await _record(deps, caller, "broadcast.withdraw", named, record.id, reason)
+    await record(deps, caller, "broadcast.withdraw", named, found.id, reason)
+    deps.live.cut(broadcast, f"withdrawn by {caller.person}")
     try:
-        await deps.broadcasts.withdraw(record, caller.person, reason)
+        await deps.broadcasts.withdraw(found, caller.person, reason)
     except NotSent as error:
-        await _failed(deps, caller, "broadcast.withdraw", named, record.id, str(error))
+        await note_failed(deps, caller, "broadcast.withdraw", named, found.id, str(error))
         raise Problem(
-            503, f"the withdrawal is kept, but was not sent yet: {error}", "broker_retries", broadcast=record.id
+            503, f"the withdrawal is kept, but was not sent yet: {error}", "broker_retries", broadcast=found.id
         ) from None
-    return await _document(caller, record.id, await deps.broadcasts.report(broadcast, caller.areas("view")))
+    return await _document(caller, found.id, await deps.broadcasts.report(broadcast, caller.areas("view")))
 
 
 async def _content(deps: Deps, request: BroadcastRequest) -> Broadcast:
@@ -302,7 +303,7 @@ async def _content(deps: Deps, request: BroadcastRequest) -> Broadcast:
         raise Problem(422, "it would end after the year 9999", "bad_request") from None
 
 
-async def _record(
+async def record(
     deps: Deps, caller: Caller, action: str, named: list[tuple[Target, str]], broadcast: str, reason: str = ""
 ) -> None:
     """One entry for each target, so that each area's log shows it; they share one transaction."""
@@ -322,9 +323,10 @@ async def _record(
     )
 
 
-async def _failed(
+async def note_failed(
     deps: Deps, caller: Caller, action: str, named: list[tuple[Target, str]], broadcast: str, reason: str
 ) -> None:
+    """Record that an act came to nothing, for each target."""
     await asyncio.gather(
         *(
             deps.audit.failed(
@@ -341,7 +343,8 @@ async def _failed(
     )
 
 
-def _why_nobody(deps: Deps, target: Target) -> Problem:
+def why_nobody(deps: Deps, target: Target) -> Problem:
+    """Return the answer for a target without a loudspeaker. Blocks on the store."""
     control = deps.control
     if target.area is not None:
         known = control.has_agents_in(target.area)

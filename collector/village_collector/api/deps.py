@@ -16,6 +16,7 @@ from village_collector.buffers import Buffers
 from village_collector.cap.service import AlertService
 from village_collector.commands import CommandService
 from village_collector.health_model import Doubt
+from village_collector.live.service import LiveService
 from village_collector.people.service import People
 from village_collector.ports import Problem, TelemetryStore
 from village_collector.schedules.service import ScheduleService
@@ -54,6 +55,7 @@ class Deps:
     audit: Audit = field(kw_only=True)
     broadcasts: BroadcastService = field(kw_only=True)
     audio: AudioFiles = field(kw_only=True)
+    live: LiveService = field(kw_only=True)
     schedules: ScheduleService = field(kw_only=True)
     alerts: AlertService = field(kw_only=True)
     enrolment: Enrolment = field(kw_only=True)

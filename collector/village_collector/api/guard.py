@@ -27,6 +27,8 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_UPLOAD_BYTES = 4 * 1024 * 1024
 UPLOAD_PREFIX = "/api/v1/uploads/"
 AUDIO_PATH = "/api/v1/audio"
+#: Two hours of live voice at twice the rate that speech needs.
+MAX_VOICE_BYTES = 64 * 1024 * 1024
 CAP_PATH = "/api/v1/cap"
 SCHEDULES_PATH = "/api/v1/schedules"
 #: Request line and headers together; a token, a path and what a browser adds are 2 KB.
@@ -119,7 +121,14 @@ class Guard:
         return None
 
 
+def is_voice(path: str) -> bool:
+    """Tell whether a request of this path has a body that lasts as long as somebody speaks."""
+    return path.startswith("/api/v1/live/") and path.endswith("/voice")
+
+
 def _body_limit(path: str) -> int:
+    if is_voice(path):
+        return MAX_VOICE_BYTES
     if path == AUDIO_PATH:
         return MAX_AUDIO_BYTES
     if path == CAP_PATH:

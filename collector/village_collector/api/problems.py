@@ -126,6 +126,18 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "List the programmes with `village schedule list`.",
         "请用 village schedule list 查看节目。",
     ),
+    "live_taken": (
+        "Wait until they have finished, or speak at a higher class if it is urgent.",
+        "请等待对方讲完；如情况紧急，可用更高类别喊话。",
+    ),
+    "live_unknown": (
+        "Announce the voice first: `village broadcast live` does both.",
+        "请先预告喊话：village broadcast live 会自动完成。",
+    ),
+    "live_form": (
+        "Send Ogg Opus, mono, in frames of 20 ms, as `village broadcast live` does.",
+        "请发送单声道、20 毫秒帧的 Ogg Opus，village broadcast live 会自动完成。",
+    ),
     "events_gone": ("Start again without `after`.", "请去掉 after 参数重新开始。"),
 }
 

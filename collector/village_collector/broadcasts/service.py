@@ -296,6 +296,9 @@ class BroadcastService:
 
 def length(content: Broadcast) -> float:
     """Return how many seconds of sound a broadcast has at the most."""
+    if content.live is not None:
+        # It ends by itself, and is noted as ended then.
+        return CHIME_SECONDS
     one = len(content.text or "") * SECONDS_PER_CHARACTER if content.audio is None else content.audio.seconds
     return (one + CHIME_SECONDS) * content.times + content.pause * (content.times - 1)
 

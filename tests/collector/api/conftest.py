@@ -24,6 +24,8 @@ from village_collector.broadcasts.service import BroadcastService
 from village_collector.buffers import Buffers
 from village_collector.cap.service import AlertService
 from village_collector.commands import CommandService
+from village_collector.live.recording import Recorder
+from village_collector.live.service import LiveService
 from village_collector.people.passwords import Passwords
 from village_collector.people.service import People
 from village_collector.ports import Problem
@@ -68,6 +70,9 @@ class Collector:
             self.audio.find,
             now=lambda: self.now,
         )
+        self.live = LiveService(
+            control, self.broadcasts, self.outbox.send, Recorder(folder / "live"), now=lambda: self.now
+        )
         self.signer = Sender(begin=T0 - timedelta(days=1), end=T0 + timedelta(days=300))
         self.alerts = AlertService(
             control, self.broadcasts, self.audio, self.audit, [self.signer.signer], now=lambda: self.now
@@ -84,6 +89,7 @@ class Collector:
             enrolment=self.enrolment,
             broadcasts=self.broadcasts,
             audio=self.audio,
+            live=self.live,
             schedules=self.schedules,
             alerts=self.alerts,
             public_url="http://collector.village.example:8480",

@@ -95,6 +95,7 @@ def _ask(operation: str, place: Place) -> Ask:
         "POST /renewals": Ask(body={}),
         "GET /devices/{agent}/{device}/history": Ask(query={"field": "online"}),
         "POST /broadcasts": Ask(body={"targets": [target], "text": "大家好"}),
+        "POST /live": Ask(body={"targets": [target]}),
         "POST /schedules": Ask(
             body={
                 "target": target,
