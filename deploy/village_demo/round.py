@@ -123,18 +123,19 @@ class Round:
 
     async def _broadcast(self) -> str:
         code, text, errors = await self.village.village(
-            "broadcast", "say", ANNOUNCEMENT, "--to", TOWNSHIP, "--expires", "120s", "--json", seconds=150
+            "broadcast", "say", ANNOUNCEMENT, "--to", TOWNSHIP, "--until", "2m", "--json", seconds=180
         )
         if code != 0:
             raise StepFailed(f"exit code {code}: {errors or text}")
-        results = {f"{r['agent']}/{r['device']}": r["outcome"] for r in json.loads(text)["results"]}
-        if {name for name, outcome in results.items() if outcome == "done"} < LOUDSPEAKERS:
-            raise StepFailed(f"results: {results}")
+        told = json.loads(text)
+        results = {f"{r['agent']}/{r['device']}": r["standing"] for r in told["loudspeakers"]}
+        if {name for name, standing in results.items() if standing == "heard"} != LOUDSPEAKERS:
+            raise StepFailed(f"loudspeakers: {results}")
         for chip in ("syn6288", "xfs5152"):
             spoken = await self.village.emulators[chip].report(5, event="spoken")
             if "今晚有大雨" not in _spoken(self.village.emulators[chip].reports):
                 raise StepFailed(f"{chip} spoke {spoken}")
-        return f"{len(results)} of {len(LOUDSPEAKERS)} loudspeakers, both chips spoke the text"
+        return f"{told['counts']['heard']} of {len(LOUDSPEAKERS)} loudspeakers were heard, both chips spoke the text"
 
     async def _broadcast_file(self) -> str:
         target = self.out / "broadcast.wav"

@@ -190,9 +190,9 @@ async def _answered(running: RunningCollector, command: str, expected: int) -> f
 def _final(running: RunningCollector, command: str) -> int:
     connection = http.client.HTTPConnection(urlsplit(running.api).netloc, timeout=60)
     try:
-        connection.request("GET", "/api/v1/commands?limit=5", headers=bearer(running.token))
-        found = json.loads(connection.getresponse().read())["commands"]
-        return next((int(entry["counts"]["final"]) for entry in found if entry["id"] == command), 0)
+        connection.request("GET", "/api/v1/broadcasts?limit=5", headers=bearer(running.token))
+        found = json.loads(connection.getresponse().read())["broadcasts"]
+        return next((int(entry["counts"]["heard"]) for entry in found if entry["id"] == command), 0)
     finally:
         connection.close()
 
@@ -205,10 +205,10 @@ def _answer(command: str) -> Batch:
             "id": str(uuid7(int(now * 1000))),
             "time": stamp,
             "device": device,
-            "data": {"kind": "command_result", "command": command, "outcome": outcome},
+            "data": {"kind": "receipt", "broadcast": command, "stage": stage},
         }
         for device in _SPEAKERS
-        for outcome in ("accepted", "done")
+        for stage in ("started", "finished")
     ]
     return Batch(uuid.uuid4().hex, True, json.dumps({"events": events}).encode(), CONTENT_JSON, len(events))
 
@@ -219,8 +219,8 @@ def _publisher(port: int, api: str) -> None:
     bare.sendall(raw_mqtt.connect("bare-publisher", 0, 0, "bench/will", b"", clean=True))
     bare.recv(1000)
     request = {
-        "target": {"area": COUNTY},
-        "arguments": {"kind": "say", "text": _TEXT},
+        "targets": [{"area": COUNTY}],
+        "text": _TEXT,
         "expires_in": 300,
     }
     connection = http.client.HTTPConnection(urlsplit(api).netloc, timeout=60)
@@ -233,7 +233,7 @@ def _publisher(port: int, api: str) -> None:
             bare.recv(1000)
         else:
             headers = {"Content-Type": "application/json", **bearer(os.environ["VILLAGE_TOKEN"])}
-            connection.request("POST", "/api/v1/commands", json.dumps(request), headers)
+            connection.request("POST", "/api/v1/broadcasts", json.dumps(request), headers)
             print(begun, flush=True)
             connection.getresponse().read()
 

@@ -14,11 +14,11 @@ The guarantees that are judged:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tests.faults.produced import Card, Order, Produced
-from tests.faults.stored import StoreCopy, StoredEvent
+from tests.faults.stored import OUTCOMES, StoreCopy, StoredEvent
 
 Kind = Literal["lost", "doubled", "late", "misdated", "unanswered", "wrong"]
 KINDS: tuple[Kind, ...] = ("lost", "doubled", "late", "misdated", "unanswered", "wrong")
@@ -155,10 +155,16 @@ def _judge_readings(produced: Produced, stored: StoreCopy, verdict: Verdict) -> 
 def _judge_commands(produced: Produced, stored: StoreCopy, verdict: Verdict) -> None:
     results: defaultdict[tuple[str, str, str], list[StoredEvent]] = defaultdict(list)
     seen = set()
-    for event in stored.events:
-        if event.kind == "command_result" and event.id not in seen:
-            seen.add(event.id)
-            results[event.data["command"], event.agent, event.device].append(event)
+    broadcasts = {command.id for command in stored.commands if command.broadcast}
+    for event in map(_as_result, stored.events):
+        if event is None or event.id in seen:
+            continue
+        seen.add(event.id)
+        answers, outcome = event.data["command"], event.data["outcome"]
+        if event.kind == "command_result" and answers in broadcasts and outcome in {"accepted", "done"}:
+            # It says that the broadcast waits on the box's disk; what was heard is said by receipts.
+            continue
+        results[answers, event.agent, event.device].append(event)
     issued = {command.number: command for command in stored.commands}
     counts = Counter({"commands sent": len(produced.orders)})
     answered: set[str] = set()
@@ -185,6 +191,17 @@ def _judge_commands(produced: Produced, stored: StoreCopy, verdict: Verdict) -> 
     for text in produced.ghosts:
         verdict.add("doubled", f"nobody asked for it, or it was done again: {text}")
     verdict.counts |= dict(sorted(counts.items()))
+
+
+def _as_result(event: StoredEvent) -> StoredEvent | None:
+    """Return a result as it is and a receipt in the form of one, None for any other event."""
+    if event.kind != "receipt":
+        return event if event.kind == "command_result" else None
+    outcome = OUTCOMES.get(event.data["stage"], "accepted")
+    return replace(
+        event,
+        data={"command": event.data["broadcast"], "outcome": outcome, "reason": event.data.get("reason") or ""},
+    )
 
 
 def _judge_executions(order: Order, expires: float, verdict: Verdict) -> None:

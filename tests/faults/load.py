@@ -60,7 +60,7 @@ class Load:
             case "board", {"coil": int(coil), "on": bool(on), "time": float(at)}:
                 self._executed(agent, f"relay-{coil}", "switch", f"coil {coil} {'on' if on else 'off'}", at)
             case "chip", {"event": "spoken", "text": str(text), "seconds": float(seconds)}:
-                self._executed(agent, CHIP, "say", text, now - seconds)
+                self._executed(agent, CHIP, "broadcast", text, now - seconds)
             case "osdp", {"reader": int(address)}:
                 self._reader_told(self._readers[agent, address], report, now)
             case _:
@@ -148,7 +148,9 @@ class Load:
             case where:
                 mark = f"通知{number}"
                 target = {"agent": agent} if where == "say" else {"area": TOWNSHIP}
-                arguments = {"kind": "say", "text": mark}
+                order = Order(number, "broadcast", mark, time.time(), self._random.choice(_LIVES))
+                body = {"targets": [target], "text": mark, "title": str(number), "chime": False}
+                return order, body | {"expires_in": order.expires_in}
         life = self._random.choice(_LIVES)
         order = Order(number, str(arguments["kind"]), mark, time.time(), life)
         return order, {"target": target, "arguments": arguments, "expires_in": order.exact_life}
@@ -171,7 +173,8 @@ class Load:
 
 async def _send(client: httpx.AsyncClient, order: Order, body: dict[str, Any]) -> None:
     try:
-        order.status = (await client.post("/commands", json=body)).status_code
+        path = "/broadcasts" if order.kind == "broadcast" else "/commands"
+        order.status = (await client.post(path, json=body)).status_code
     except httpx.TransportError:
         # The collector was killed; whether it took the command, its store knows.
         order.status = 0

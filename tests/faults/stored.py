@@ -23,6 +23,15 @@ COUNTER = "counter"
 _TELEMETRY = 2
 #: A refusal as expired comes after the expiry.
 _PATIENCE = 3.0
+#: What a loudspeaker's receipt answers to a broadcast; a stage that is not here is on the way.
+OUTCOMES = {
+    "finished": "done",
+    "failed": "failed",
+    "refused": "refused",
+    "skipped": "refused",
+    "cancelled": "failed",
+    "preempted": "failed",
+}
 _NUMBER = re.compile(rb"device=" + COUNTER.encode() + rb" value=([0-9]+)(?:\.0)?[ ,]")
 
 
@@ -40,12 +49,13 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredCommand:
-    """A command as the collector issued it."""
+    """A command, or a broadcast, as the collector issued it."""
 
     id: str
-    #: The microseconds of its life, see `Order.exact_life`.
+    #: The microseconds of its life, see `Order.exact_life`, or the title.
     number: int
     expires: float
+    broadcast: bool = False
 
 
 @dataclass
@@ -84,6 +94,12 @@ def read_control(path: Path, copy: StoreCopy) -> None:
             "SELECT command, agent, device, outcome FROM command_results"
         ):
             copy.outcomes[command, agent, device] = outcome
+        for broadcast, arguments, end in file.execute('SELECT id, arguments, "end" FROM broadcasts'):
+            number = int(json.loads(arguments).get("title") or 0)
+            copy.commands.append(StoredCommand(broadcast, number, end / 1e6, broadcast=True))
+        for broadcast, agent, device, stage in file.execute("SELECT broadcast, agent, device, stage FROM receipts"):
+            outcome = None if stage is None else OUTCOMES.get(stage, "accepted")
+            copy.outcomes[broadcast, agent, device] = outcome
         copy.dead_letters = file.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
 
 
