@@ -184,8 +184,8 @@ def broadcast_show(
     with connect(ctx) as client:
         answer = client.get(f"/broadcasts/{broadcast_id(identity)}", SCHEMA)
         if wait:
-            answer = _follow(client, answer, language, as_json=as_json)
-    _finish(answer, language, coverage, as_json=as_json)
+            answer = follow(client, answer, language, as_json=as_json)
+    finish(answer, language, coverage, as_json=as_json)
 
 
 @answering
@@ -252,10 +252,11 @@ def _issue(
         say(word("broadcast_sent", language).format(number=View(first.document).count("expected"), id=identity))
         say(word("look_later", language).format(command=f"village broadcast show {identity}"))
         return
-    _finish(_follow(client, first, language, as_json=as_json), language, coverage, as_json=as_json)
+    finish(follow(client, first, language, as_json=as_json), language, coverage, as_json=as_json)
 
 
-def _follow(client: Client, first: Answer, language: Language, *, as_json: bool) -> Answer:
+def follow(client: Client, first: Answer, language: Language, *, as_json: bool) -> Answer:
+    """Show what becomes of a broadcast until its end, or until Ctrl-C, which ends the program but not the broadcast."""
     look = f"village broadcast show {broadcast_id(text(first.document, 'id'))}"
     try:
         if as_json:
@@ -270,7 +271,8 @@ def _follow(client: Client, first: Answer, language: Language, *, as_json: bool)
         raise
 
 
-def _finish(answer: Answer, language: Language, coverage: float | None, *, as_json: bool) -> None:
+def finish(answer: Answer, language: Language, coverage: float | None, *, as_json: bool) -> None:
+    """Show the coverage and exit with its code."""
     view = View(answer.document)
     if as_json:
         emit(answer.text)

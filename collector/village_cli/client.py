@@ -168,6 +168,18 @@ class Client:
         body, _ = self._exchange("POST", path, given, None, MAX_ANSWER_BYTES, WAITING_SECONDS, sent)
         return _answer(self.url, body, schema)
 
+    def speak(self, path: str, schema: str, pieces: Iterable[bytes]) -> Answer:
+        """Send what comes, for as long as it comes, and read the answer."""
+        body, _ = self._exchange("POST", path, {}, None, MAX_ANSWER_BYTES, ANSWER_SECONDS, (pieces, None))
+        return _answer(self.url, body, schema)
+
+    def recording(self, path: str) -> bytes:
+        """Return an Ogg file."""
+        body, kind = self._exchange("GET", path, {}, None, MAX_ANSWER_BYTES, ANSWER_SECONDS)
+        if kind != "audio/ogg" or not body.startswith(b"OggS"):
+            raise NotACollector(self.url, f"a recording was expected, not {kind or 'nothing'}")
+        return body
+
     def delete(self, path: str, schema: str, **query: QueryValue | None) -> Answer:
         """Take something away and read what is left."""
         return self._document("DELETE", path, schema, query=query)
@@ -209,12 +221,12 @@ class Client:
         content: Mapping[str, Any] | None,
         limit: int,
         seconds: float,
-        upload: tuple[Iterable[bytes], int] | None = None,
+        upload: tuple[Iterable[bytes], int | None] | None = None,
     ) -> tuple[bytes, str]:
         timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
         given: dict[str, Any] = {"json": content}
         if upload is not None:
-            given = {"content": upload[0], "headers": {"Content-Length": str(upload[1])}}
+            given = {"content": upload[0], "headers": {"Content-Length": str(upload[1])} if upload[1] else {}}
         try:
             with self._http.stream(method, path, params=query, timeout=timeout, **given) as response:
                 ends = time.monotonic() + MAX_TRANSFER_SECONDS

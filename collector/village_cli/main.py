@@ -24,6 +24,7 @@ from village_cli import (
     health,
     history,
     letters,
+    live,
     login,
     passwords,
     persons,
@@ -101,6 +102,10 @@ app.add_typer(_broadcast, name="broadcast", short_help=_SHORT["broadcast"])
 _broadcast.command("say", epilog=broadcast.SAY_EXAMPLES, short_help="Speak a text. 播报文本。")(broadcast.broadcast_say)
 _broadcast.command("play", epilog=broadcast.PLAY_EXAMPLES, short_help="Play a sound file. 播放音频文件。")(
     broadcast.broadcast_play
+)
+_broadcast.command("live", epilog=live.LIVE_EXAMPLES, short_help="Speak yourself. 实时喊话。")(live.broadcast_live)
+_broadcast.command("recording", epilog=live.RECORDING_EXAMPLES, short_help="What was said live. 喊话录音。")(
+    live.broadcast_recording
 )
 _broadcast.command("list", epilog=broadcast.LIST_EXAMPLES, short_help="The latest ones. 最近的播报。")(
     broadcast.broadcast_list

@@ -140,6 +140,12 @@ WORDS: Mapping[str, Bilingual] = {
         "No longer waiting; the broadcast goes on. Look at it with: {command}",
         "已停止等待；播报仍在进行。查看结果：{command}",
     ),
+    "live_ready": Bilingual(
+        "The loudspeakers make ready; speak in {seconds} s.", "扬声器准备中，请在 {seconds} 秒后开始讲话。"
+    ),
+    "live_speak": Bilingual("Speak now; end with Ctrl-C.", "请讲话；按 Ctrl-C 结束。"),
+    "live_spoken": Bilingual("{seconds} s spoken as {id}.", "已讲话 {seconds} 秒，编号 {id}。"),
+    "live_cut": Bilingual("The collector ended it: {reason}.", "采集端已终止：{reason}。"),
     "uploading": Bilingual("uploading", "正在上传"),
     "converting": Bilingual("making its loudness even", "正在统一响度"),
     # Alerts

@@ -193,6 +193,8 @@ class LiveService:
         speech = self._speeches.get(broadcast)
         if speech is not None:
             speech.end(reason)
+            if not speech.speaking:
+                del self._speeches[broadcast]
 
     def find(self, broadcast: UUID, person: str) -> Speech:
         """Return a voice that was announced by this person and is yet to begin; raises `NotAnnounced`."""

@@ -1,0 +1,145 @@
+"""`village broadcast live`: speak to loudspeakers, and listen to what was said."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from village_cli.broadcast import (
+    CategoryOption,
+    ChimeOption,
+    ClassOption,
+    CoverageOption,
+    IdArgument,
+    TitleOption,
+    ToOptions,
+    VolumeOption,
+    finish,
+    follow,
+)
+from village_cli.broadcast_watch import NOWHERE, SCHEMA, broadcast_id
+from village_cli.documents import number, text
+from village_cli.failures import Failure, answering
+from village_cli.options import JsonOption, connect, examples, settings_of
+from village_cli.tables import note, say
+from village_cli.target import parse_target
+from village_cli.text import Language, word
+
+if TYPE_CHECKING:
+    from village_cli.client import Client
+
+LIVE_EXAMPLES = examples(
+    "village broadcast live --to 441900003001",
+    "village broadcast live --to 441900003000 --class emergency --no-chime --from pulse:headset",
+    "village broadcast live --to gate-1/speaker --from speech.mp3",
+    "ffmpeg -i rtsp://… -f wav - | village broadcast live --to 441900003001 --from -",
+)
+RECORDING_EXAMPLES = examples(
+    "village broadcast recording 019a5f3e-7c00-7abc-8def-0123456789ab -o speech.ogg",
+    "village broadcast recording 019a5f3e-7c00-7abc-8def-0123456789ab -o - | ffplay -",
+)
+
+
+@answering
+def broadcast_live(
+    ctx: typer.Context,
+    to: ToOptions,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="FILE|-|pulse[:SOURCE]|alsa:DEVICE",
+            help="Where the voice comes from; else PulseAudio's microphone. 声音来源。",
+        ),
+    ] = "pulse",
+    rank: ClassOption = "notice",
+    title: TitleOption = "",
+    volume: VolumeOption = None,
+    chime: ChimeOption = True,
+    category: CategoryOption = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for receipts. 等待回执。")] = True,
+    coverage: CoverageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Speak live on all loudspeakers of the targets, until Ctrl-C or the end of the file; it is recorded at the collector.
+
+    实时喊话，按 Ctrl-C 或文件播完即结束；采集端会录音备查。
+
+    Exit code: 0 all were heard, 1 some, 2 none, 3 not known yet. 退出码：0 全部播放，1 部分，2 均未播放，3 未定。
+    """
+    from village_cli.speaking import Source, speaking
+
+    wanted = Source.parse(source)
+    language = settings_of(ctx).language
+    request: dict[str, Any] = {"targets": [parse_target(one).document() for one in to], "rank": rank, "chime": chime}
+    request |= {
+        key: value
+        for key, value in (("title", title), ("volume", volume), ("category", category))
+        if value or value == 0
+    }
+    with connect(ctx) as client:
+        announced = _announce(client, request)
+        identity = broadcast_id(text(announced, "id"))
+        try:
+            _ready(number(announced.get("speak_after")) or 0.0, language)
+            with speaking(wanted) as pieces:
+                note(word("live_speak", language))
+                spoken = client.speak(f"/live/{identity}/voice", "village.spoken/1", pieces).document
+        except BaseException:
+            # Loudspeakers that wait for a voice keep silent.
+            with contextlib.suppress(Failure):
+                client.post(f"/broadcasts/{identity}/withdraw", SCHEMA, {"reason": "nobody spoke"})
+            raise
+        seconds = number(spoken.get("seconds")) or 0.0
+        note(word("live_spoken", language).format(seconds=f"{seconds:.1f}", id=identity))
+        if text(spoken, "reason"):
+            note(word("live_cut", language).format(reason=text(spoken, "reason")))
+        answer = client.get(f"/broadcasts/{identity}", SCHEMA)
+        if wait:
+            answer = follow(client, answer, language, as_json=as_json)
+    finish(answer, language, coverage, as_json=as_json)
+
+
+@answering
+def broadcast_recording(
+    ctx: typer.Context,
+    identity: IdArgument,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout. 输出文件。")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file. 覆盖已有文件。")] = False,
+) -> None:
+    """Save what was said live, as Ogg Opus; that it was listened to is kept in the audit log.
+
+    保存实时喊话录音（Ogg Opus）；收听行为记入审计日志。
+    """
+    from village_cli.camera import save
+
+    with connect(ctx) as client:
+        content = client.recording(f"/live/{broadcast_id(identity)}/recording")
+    if output == "-":
+        sys.stdout.buffer.write(content)
+        return
+    path = Path(output)
+    save(path, content, force=force)
+    say(word("saved", settings_of(ctx).language).format(bytes=len(content), file=path))
+
+
+def _announce(client: Client, request: dict[str, Any]) -> dict[str, Any]:
+    from village_cli.client import Problem
+
+    try:
+        return client.post("/live", "village.live/1", request).document
+    except Problem as problem:
+        # Refused as a whole: nobody will hear it.
+        problem.exit_code = NOWHERE
+        raise
+
+
+def _ready(seconds: float, language: Language) -> None:
+    """Wait for amplifiers and chimes, and say so."""
+    note(word("live_ready", language).format(seconds=f"{seconds:g}"))
+    time.sleep(min(seconds, 30.0))
