@@ -128,6 +128,8 @@ class GuardedProtocol(H11Protocol):
     def taken(self) -> int:
         """How many bytes the peer has acknowledged in all."""
         sock = self.transport.get_extra_info("socket")
+        if sock is None:
+            return 0
         try:
             content = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
             found: int = struct.unpack_from("=Q", content, _BYTES_ACKED)[0]
@@ -139,6 +141,9 @@ class GuardedProtocol(H11Protocol):
     def _unread(self) -> int:
         # What asyncio keeps, and what the system has sent or will send and the peer has not acknowledged.
         sock = self.transport.get_extra_info("socket")
+        if sock is None:
+            # TLS has lost the connection already, and will tell us in a moment.
+            return 0
         try:
             queued: int = struct.unpack("=i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
         except (OSError, ValueError):
@@ -284,9 +289,16 @@ class Connections:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
             for peer in list(self._peers):
-                if peer.overdue(now):
-                    _log.debug("a connection of %s is closed: it let the API wait for the %s", peer.owner, peer.phase)
-                    peer.end()
+                try:
+                    if peer.overdue(now):
+                        _log.debug(
+                            "a connection of %s is closed: it let the API wait for the %s", peer.owner, peer.phase
+                        )
+                        peer.end()
+                except Exception:  # noqa: BLE001 - one connection's outermost edge
+                    # A fault of ours in one connection must not end the accepting of all others.
+                    _log.exception("a connection of %s can't be judged", peer.owner)
+                    self._leave(peer)
 
 
 def owner_of(address: str) -> str:

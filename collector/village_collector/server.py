@@ -55,11 +55,13 @@ class ApiServer(uvicorn.Server):
         self.serving = asyncio.Event()
 
     async def run_here(self) -> None:
-        """Serve requests until `stop`."""
+        """Serve requests until `stop`. Raises what keeps it from accepting connections: better no program than a deaf one."""
         try:
             await self.serve(sockets=[self._listener])
         finally:
             await self._accept_no_more()
+        if self._accepting is not None and not self._accepting.cancelled():
+            self._accepting.result()
 
     def stop(self) -> None:
         """Let `run_here` end: requests under way may finish for `STOP_SECONDS`."""
@@ -75,6 +77,7 @@ class ApiServer(uvicorn.Server):
         await self.lifespan.startup()
         self.servers = []
         self._accepting = asyncio.create_task(self._connections.accept(self._listener), name="API connections")
+        self._accepting.add_done_callback(self._accepts_no_more)
         self.started = True
         self.serving.set()
 
@@ -92,6 +95,10 @@ class ApiServer(uvicorn.Server):
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.wait([self._accepting])
+
+    def _accepts_no_more(self, accepting: asyncio.Task[None]) -> None:
+        if not accepting.cancelled():
+            self.should_exit = True
 
 
 def listen(host: str, port: int) -> socket.socket:

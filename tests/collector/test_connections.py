@@ -284,3 +284,30 @@ def test_addresses_people_can_use() -> None:
             port = listener.getsockname()[1]
             assert url_of(listener, tls=True) == f"https://{plain}:{port}"
             assert url_of(listener, tls=False, name="a.example.cn") == f"http://a.example.cn:{port}"
+
+
+async def test_connections_that_end_while_they_are_judged_harm_nobody(
+    contexts: Contexts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # TLS lets go of its socket before it tells the protocol: between the two there is nothing to ask.
+    quick(monkeypatch, SWEEP_SECONDS=0.0)
+    server, client = contexts
+    async with served(server) as port:
+        for _ in range(30):
+            reader, writer = await opened(port, client)
+            writer.write(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            await reader.read()
+            writer.transport.abort()
+        assert await answered(port, client)
+    assert "can't be judged" not in caplog.text
+
+
+async def test_a_server_that_can_not_accept_ends_rather_than_stay_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: connections.Connections) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(connections.Connections, "_sweep", broken)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(10):
+            await ApiServer(app, listen("127.0.0.1", 0)).run_here()  # type: ignore[arg-type]
+    assert caught.group_contains(RuntimeError)
