@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -16,9 +17,11 @@ from village_collector.api.common import Limit, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
 from village_collector.broadcasts.coverage import by_area, count
+from village_collector.cap.answering import acknowledgement
 from village_collector.cap.document import InvalidAlert
 from village_collector.cap.service import ACTION, Conflict, NoRight
 from village_collector.cap.signature import NotSigned
+from village_collector.cap.writing import write_alert
 from village_collector.people.rights import within
 from village_collector.stores.cap_records import AlertBroadcast, StoredAlert
 from village_wire.areas import contains
@@ -27,6 +30,9 @@ router = APIRouter(tags=["alerts"])
 
 #: A list is made of the newest alerts that the caller may see, found among so many.
 _LOOKED_AT = 1000
+
+_CAP_XML = "application/cap+xml"
+_ACKNOWLEDGED: dict[str, Any] = {_CAP_XML: {"schema": {"type": "string"}}}
 
 AlertPath = Annotated[UUID, Path(description="Alert id. 预警编号。")]
 
@@ -141,12 +147,19 @@ class AlertsDocument(TypedDict):
     "/cap",
     status_code=202,
     response_model=AlertDocument,
-    responses={200: {"model": AlertDocument, "description": "Known already, or a dry run. 已收到过或试运行。"}},
+    responses={
+        200: {
+            "model": AlertDocument,
+            "description": "Known already, or a dry run. 已收到过或试运行。",
+            "content": _ACKNOWLEDGED,
+        },
+        202: {"content": _ACKNOWLEDGED},
+    },
     summary="Bring an alert (Common Alerting Protocol 1.2, signed)",
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/cap+xml": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {_CAP_XML: {"schema": {"type": "string", "format": "binary"}}},
         }
     },
 )
@@ -158,7 +171,7 @@ async def bring(
 ) -> Response:
     """Verified, kept, and aired within those areas in which the caller has `broadcast`; again it gets the same answer.
 
-    Heartbeats (status System) show that a feed lives. What is not aired is named with the reason.
+    The answer is JSON, or with `Accept: application/cap+xml` an `Ack` of the protocol. Heartbeats (status System) show that a feed lives. What is not aired is named with the reason.
     校验签名后在调用者有播报权限的区域内播出；重复提交得到相同答复。心跳（status 为 System）表示来源在线；未播出的内容附原因。
     """
     try:
@@ -177,7 +190,7 @@ async def bring(
     except NoRight as error:
         raise Forbidden(caller, "broadcast", error.area, ACTION, error.area) from None
     status = 202 if found.new and not dry_run else 200
-    return await _document(deps, caller, found.alert, status, new=found.new, dry_run=dry_run)
+    return await _document(deps, caller, found.alert, status, request, new=found.new, dry_run=dry_run)
 
 
 @router.get("/cap/alerts", response_model=AlertsDocument, summary="Recent alerts")
@@ -196,16 +209,22 @@ async def alerts(
     return await asyncio.to_thread(_list, deps, caller, limit, identifier)
 
 
-@router.get("/cap/alerts/{alert}", response_model=AlertDocument, summary="One alert with its coverage")
-async def alert(deps: Provided, caller: Viewer, alert: AlertPath) -> Response:
+@router.get(
+    "/cap/alerts/{alert}",
+    response_model=AlertDocument,
+    responses={200: {"content": _ACKNOWLEDGED}},
+    summary="One alert with its coverage",
+)
+async def alert(deps: Provided, caller: Viewer, request: Request, alert: AlertPath) -> Response:
     """Where it was heard, in numbers of loudspeakers per area, and what was not aired and why.
 
-    单个预警及其覆盖情况（按区域统计扬声器），以及未播出的内容和原因。
+    With `Accept: application/cap+xml` as an `Ack` of the protocol itself, whose note says the same.
+    单个预警及其覆盖情况（按区域统计扬声器），以及未播出的内容和原因；Accept 为 application/cap+xml 时以 Ack 消息答复。
     """
     found = await asyncio.to_thread(deps.control.alert, str(alert))
     if found is None or not _visible(caller, found):
         raise Problem(404, f"no alert {alert}", "unknown_alert")
-    return await _document(deps, caller, found, 200, new=False, dry_run=False)
+    return await _document(deps, caller, found, 200, request, new=False, dry_run=False)
 
 
 def _list(deps: Deps, caller: Caller, limit: int, identifier: str | None) -> Response:
@@ -227,7 +246,7 @@ def _list(deps: Deps, caller: Caller, limit: int, identifier: str | None) -> Res
 
 
 async def _document(
-    deps: Deps, caller: Caller, alert: StoredAlert, status: int, *, new: bool, dry_run: bool
+    deps: Deps, caller: Caller, alert: StoredAlert, status: int, request: Request, *, new: bool, dry_run: bool
 ) -> Response:
     scope = caller.areas("view")
     shown = []
@@ -245,6 +264,11 @@ async def _document(
             entry["counts"] = counts_entry(count(report.loudspeakers))
             entry["coverage"] = [{"area": area, **counts_entry(counts)} for area, counts in areas.items()]
         shown.append(entry)
+    if _CAP_XML in request.headers.get("accept", ""):
+        counts = [entry["counts"] for entry in shown]
+        sender = f"village-collector@{urlsplit(deps.public_url).hostname}"
+        message = acknowledgement(alert, sender, deps.now(), counts)
+        return Response(await asyncio.to_thread(write_alert, message), status, media_type=_CAP_XML)
     content = {**_entry(alert), "new": new, "dry_run": dry_run, "broadcasts": shown}
     return answer("alert", content, status)
 

@@ -17,7 +17,7 @@ from village_wire.commands import SwitchTo, Target
 
 _log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 5.0
 #: A command lives an hour at the most; the lamp of an agent that was away is switched on by the next one.
 _LIFE, _AGAIN = 600.0, timedelta(minutes=10)
 ACTION = "switch.set"

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import capparser  # type: ignore[import-untyped]
 import httpx
 import pytest
 
@@ -16,6 +17,7 @@ from tests.collector.kit import T0, TOWNSHIP, VILLAGE, add_site, at, entry, even
 from tests.collector.people import add_person, add_token
 from village_collector.cap.alert import Alert, Pair, Place
 from village_collector.cap.document import MAX_BYTES
+from village_collector.cap.reading import read_alert
 from village_collector.people.rights import Grant, Role
 from village_wire.broadcasts import Stage
 from village_wire.events import Event, Receipt
@@ -69,6 +71,32 @@ async def test_an_alert_and_what_was_heard_of_it(collector: Collector, client: h
     assert [(row["id"], row["broadcasts"][0]["counts"]["heard"]) for row in listed] == [(made["id"], 1)]
     # It is a broadcast like any other.
     assert document(await client.get(f"/broadcasts/{name}"), "broadcast")["counts"]["heard"] == 1
+
+
+async def test_a_sender_is_answered_in_its_own_language(collector: Collector, client: httpx.AsyncClient) -> None:
+    signed = collector.signer.sign(alert())
+    answer = await client.post("/cap", content=signed, headers=XML | {"accept": "application/cap+xml"})
+    assert (answer.status_code, answer.headers["content-type"]) == (202, "application/cap+xml")
+    first = read_alert(answer.content)
+    assert (first.message_type, first.status, first.references) == ("Ack", "Actual", (alert().reference,))
+    assert (first.sender, first.addresses) == (
+        "village-collector@collector.village.example",
+        ("qixiang@warning.example.cn",),
+    )
+    broadcast = str(collector.outbox.commands()[0].id)
+    await collector.deliver("gate-1", receipt(broadcast, "finished", 70))
+    later = await client.get(f"/cap/alerts/{first.identifier}", headers={"accept": "application/cap+xml"})
+    # As another program reads it.
+    theirs = capparser.parse(stringXML=later.content)
+    assert str(theirs.getMsgType()) == "Ack"
+    assert theirs.getReferences() == "qixiang@warning.example.cn,rain-1,2026-11-24T08:01:00-00:00"
+    assert theirs.getNote() == (
+        "info 1, emergency, in 441900003000: aired, heard by 1 of 1 loudspeakers (100 %), sounding 0, waiting 0, failed 0, unknown 0"
+    )
+    # An acknowledgement is never aired by another collector.
+    made = await bring(client, collector, later.content)
+    assert made["not_aired"][0]["code"] == "message_type"
+    assert len(collector.outbox.sent) == 1
 
 
 async def test_a_dry_run(collector: Collector, client: httpx.AsyncClient) -> None:
