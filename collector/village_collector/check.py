@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from village_collector.app import control_store, read_influx_token, telemetry_store
 from village_collector.broker_certificate import own_address, shows_own
+from village_collector.cap.trusted import judge_signers
 from village_collector.check_files import api_certificate, exposed_secrets
 from village_collector.config import EMBEDDED, Settings
 from village_collector.data_dir import DataDirProblem
@@ -54,6 +55,8 @@ async def check(settings: Settings) -> list[Row]:
     if settings.broker.files_dir is not None:
         rows.append(Row("broker files", *await inspect(settings)))
     rows.append(await asyncio.to_thread(_api, settings))
+    if settings.cap.feeds:
+        rows.append(await asyncio.to_thread(_alerts, settings))
     exposed = await asyncio.to_thread(exposed_secrets, settings)
     return rows + [Row("secrets", "degraded", text) for text in exposed]
 
@@ -63,6 +66,13 @@ def _api(settings: Settings) -> Row:
         return Row("api", *api_certificate(settings))
     except InvalidSettings as error:
         return Row("api", "down", str(error))
+
+
+def _alerts(settings: Settings) -> Row:
+    try:
+        return Row("alerts", *judge_signers(settings.cap, datetime.now(UTC)))
+    except InvalidSettings as error:
+        return Row("alerts", "down", str(error))
 
 
 async def _data_dir(settings: Settings) -> str:

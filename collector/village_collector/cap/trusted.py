@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from village_collector.cap.feeds import Feed
 from village_collector.cap.signature import Signer, read_signers
 from village_collector.config import CapSection
 from village_wire.settings import InvalidSettings, Problem
+
+#: A source takes weeks to hand out its next certificate.
+SOON = timedelta(days=30)
 
 
 def trusted_signers(cap: CapSection) -> list[Signer]:
@@ -36,6 +40,20 @@ def expected_feeds(cap: CapSection) -> list[Feed]:
             agent, _, device = feed.alarm.partition("/")
             feeds.append(Feed(feed.name, timedelta(minutes=feed.quiet_minutes), (agent, device) if agent else None))
     return feeds
+
+
+def judge_signers(cap: CapSection, now: datetime) -> tuple[Literal["ok", "degraded", "down"], str]:
+    """Return how long alerts of each feed can be verified, as `check` tells it; blocks on the disk. Raises `InvalidSettings`."""
+    ends: dict[str, datetime] = {}
+    for signer in trusted_signers(cap):
+        end = signer.certificate.not_valid_after_utc
+        ends[signer.feed] = max(end, ends.get(signer.feed, end))
+    told = "; ".join(f"{feed}: signed until {end:%Y-%m-%d}" for feed, end in ends.items())
+    if any(end <= now for end in ends.values()):
+        return "down", f"{told}; ask the source for its new certificate: until then its alerts are refused"
+    if any(end <= now + SOON for end in ends.values()):
+        return "degraded", f"{told}; ask the source for its next certificate and add it"
+    return "ok", told
 
 
 def _read(feed: str, path: Path, key: str) -> list[Signer]:

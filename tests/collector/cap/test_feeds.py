@@ -14,7 +14,7 @@ from tests.collector.cap.test_service import SENDER, Site
 from tests.collector.kit import Outbox, add_site, entry
 from village_collector.audit import Audit
 from village_collector.cap.feeds import Feed, FeedWatch, quiet_since
-from village_collector.cap.trusted import expected_feeds, trusted_signers
+from village_collector.cap.trusted import expected_feeds, judge_signers, trusted_signers
 from village_collector.commands import CommandService
 from village_collector.config import Settings, load_settings
 from village_collector.health import collector_health
@@ -171,6 +171,17 @@ def test_configuration(tmp_path: Path) -> None:
     assert expected_feeds(found.cap) == [FEED]
     assert expected_feeds(settings(tmp_path, CONFIG).cap) == []
     assert trusted_signers(Settings().cap) == []
+
+
+def test_check_tells_until_when_alerts_can_be_verified(tmp_path: Path) -> None:
+    cap = settings(tmp_path, CONFIG).cap
+    end = SENDER.certificate.not_valid_after_utc
+    assert judge_signers(cap, NOW) == ("ok", f"province: signed until {end:%Y-%m-%d}")
+    assert judge_signers(cap, end - timedelta(days=29))[0] == "degraded"
+    assert judge_signers(cap, end)[0] == "down"
+    # The next one is there already.
+    (tmp_path / "a.pem").write_bytes(SENDER.pem + Sender(end=end + timedelta(days=300)).pem)
+    assert judge_signers(cap, end)[0] == "ok"
 
 
 @pytest.mark.parametrize(
