@@ -47,7 +47,7 @@ class SendByDefault(TyperGroup):
 def command_send(
     ctx: typer.Context,
     to: Annotated[str, typer.Argument(metavar="AREA|AGENT|AGENT/DEVICE", help="Whom it is for. 目标。")],
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="say, stop, unlock, switch, indicate. 命令类型。")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="stop, unlock, switch, indicate. 命令类型。")],
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Its arguments. 参数。")] = None,
     expires: Annotated[
         str, typer.Option("--expires", metavar="SPAN", help="Never carried out later than this. 过期不再执行。")

@@ -41,7 +41,7 @@ from village_collector.commands import (
 from village_collector.ports import StoreUnavailable
 from village_collector.stores.command_records import Progress
 from village_collector.stores.control import ControlStore
-from village_wire.commands import Arguments, Say, Snapshot, Stop, SwitchTo, Target, Unlock
+from village_wire.commands import Arguments, Snapshot, Stop, SwitchTo, Target, Unlock
 from village_wire.events import Event
 
 DOOR = Target(agent="gate-1", device="reader")
@@ -122,7 +122,7 @@ async def test_a_command_is_on_disk_before_it_is_sent(site: Site, tmp_path: Path
 async def test_an_area_is_one_message(site: Site) -> None:
     await asyncio.to_thread(add_site, site.control, "gate-2", area=f"{VILLAGE}-g01")
     await asyncio.to_thread(add_site, site.control, "gate-3", area=OTHER)
-    command = await site.issue(Target(area=TOWNSHIP), Say(text="大家好"))
+    command = await site.issue(Target(area=TOWNSHIP), Stop())
     assert [message.topic for message in site.outbox.sent] == [f"village/1/area/{TOWNSHIP}/command"]
     report = await site.report(command)
     assert report.expected == [("gate-1", "speaker"), ("gate-2", "speaker")]
@@ -155,7 +155,7 @@ async def test_what_nobody_can_do_is_neither_kept_nor_sent(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "seconds"), [(Unlock(), 61), (Unlock(), 4.9), (Say(text="x"), 3601), (Say(text="x"), float("nan"))]
+    ("arguments", "seconds"), [(Unlock(), 61), (Unlock(), 4.9), (Stop(), 3601), (Stop(), float("nan"))]
 )
 async def test_the_life_of_a_command_has_limits(site: Site, arguments: Arguments, seconds: float) -> None:
     target = DOOR if arguments.kind == "unlock" else Target(agent="gate-1")

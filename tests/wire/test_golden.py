@@ -9,16 +9,18 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from village_wire.broadcasts import Audio
 from village_wire.commands import (
     Arguments,
+    Broadcast,
     Command,
     Indicate,
-    Say,
     Snapshot,
     Stop,
     SwitchTo,
     Target,
     Unlock,
+    Withdraw,
     read_command,
     sign_command,
 )
@@ -77,7 +79,30 @@ EVENTS: dict[str, EventData] = {
 }
 
 ARGUMENTS: dict[str, tuple[Target, Arguments]] = {
-    "say": (Target(area="330110101205-g03"), Say(text="请注意，河水上涨。Please move uphill.", volume=80)),
+    "broadcast": (
+        Target(area="330110101205-g03"),
+        Broadcast(
+            rank="alert",
+            title="汛情",
+            text="请注意，河水上涨。Please move uphill.",
+            start=TIME + timedelta(seconds=10),
+            end=TIME + timedelta(seconds=60),
+            times=3,
+            pause=5,
+            volume=80,
+            category="weather",
+        ),
+    ),
+    "broadcast-audio": (
+        Target(agent="lin-1", device="square"),
+        Broadcast(
+            rank="routine",
+            audio=Audio(sha256="5e" * 32, bytes=37_500, seconds=12.5, token="one-file"),
+            end=TIME + timedelta(seconds=60),
+            chime=False,
+        ),
+    ),
+    "withdraw": (Target(area="330110101205-g03"), Withdraw(broadcast=ID, reason="说错了地方")),
     "stop": (Target(agent="lin-1"), Stop()),
     "unlock": (Target(agent="lin-1", device="gate"), Unlock(seconds=5)),
     "switch": (Target(agent="lin-1", device="amplifier"), SwitchTo(on=True)),

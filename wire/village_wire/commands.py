@@ -43,14 +43,6 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Say(_Model):
-    """Speak a text on the target's loudspeakers. Volume in percent of the device's range; None leaves it as configured."""
-
-    kind: Literal["say"] = "say"
-    text: Annotated[str, Field(min_length=1, max_length=MAX_SPOKEN)]
-    volume: Annotated[float, Field(ge=0, le=100)] | None = None
-
-
 class Stop(_Model):
     """Silence the target's loudspeakers."""
 
@@ -130,13 +122,12 @@ class Indicate(_Model):
 
 
 Arguments = Annotated[
-    Say | Broadcast | Withdraw | Stop | Unlock | SwitchTo | Snapshot | Indicate, Field(discriminator="kind")
+    Broadcast | Withdraw | Stop | Unlock | SwitchTo | Snapshot | Indicate, Field(discriminator="kind")
 ]
 
 
 #: Kind of command -> the ability that a device needs for it, as it stands in the inventory.
 ABILITIES: Mapping[str, str] = {
-    "say": "loudspeaker",
     "broadcast": "loudspeaker",
     "withdraw": "loudspeaker",
     "stop": "loudspeaker",

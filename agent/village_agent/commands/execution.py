@@ -15,7 +15,7 @@ from village_agent.loudspeaker.stations import Outcome, Stations
 from village_agent.report import Hub
 from village_drivers.abilities import Camera, Door, Indicator, Loudspeaker, Switch
 from village_drivers.kit import Device, DriverError, Refused
-from village_wire.commands import Broadcast, Command, Indicate, Say, Snapshot, Stop, SwitchTo, Unlock, Withdraw
+from village_wire.commands import Broadcast, Command, Indicate, Snapshot, Stop, SwitchTo, Unlock, Withdraw
 from village_wire.events import CommandResult, DoorUnlocked
 
 _log = logging.getLogger(__name__)
@@ -83,8 +83,6 @@ class Executor:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await cast("Loudspeaker", handle).stop()
             return "done", "", {"dropped": dropped} if dropped else {}
-        if isinstance(arguments, Say):
-            return "refused", "texts are spoken by the command broadcast", {}
         async with self._locks[arguments.kind, name]:
             if self._now() >= command.expires:
                 return "refused", "expired", {}

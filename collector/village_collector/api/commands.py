@@ -34,7 +34,6 @@ router = APIRouter(tags=["commands"])
 
 #: Kind of command -> the right that it needs in the whole of its target.
 RIGHTS_OF_KINDS: Mapping[str, Right] = {
-    "say": "broadcast",
     "stop": "broadcast",
     "broadcast": "broadcast",
     "withdraw": "broadcast",
@@ -46,7 +45,6 @@ RIGHTS_OF_KINDS: Mapping[str, Right] = {
 
 #: Kind of command -> its name in the audit log.
 ACTIONS: Mapping[str, str] = {
-    "say": "broadcast.say",
     "stop": "broadcast.stop",
     "broadcast": "broadcast.issue",
     "withdraw": "broadcast.withdraw",

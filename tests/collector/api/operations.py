@@ -81,7 +81,6 @@ def _ask(operation: str, place: Place) -> Ask:
     target = {"agent": place.agent}
     grant = {"role": "viewer", "area": place.area}
     commands = {
-        "say": Ask(body={"target": target, "arguments": {"kind": "say", "text": "大家好"}}),
         "stop": Ask(body={"target": target, "arguments": {"kind": "stop"}}),
         "unlock": Ask(body={"target": target, "arguments": {"kind": "unlock"}}),
         "switch": Ask(body={"target": target, "arguments": {"kind": "switch", "on": True}}),

@@ -55,8 +55,8 @@ async def fill(collector: Collector, role: Role) -> tuple[str, Foreign]:
     async with collector.client(token) as stranger:
         body: dict[str, Any] = {"target": {"agent": "gate-2", "device": "reader"}, "arguments": {"kind": "unlock"}}
         command = document(await stranger.post("/commands", json=body), "command", 202)["id"]
-        say = {"target": {"area": OTHER}, "arguments": {"kind": "say", "text": "knock"}}
-        document(await stranger.post("/commands", json=say), "command", 202)
+        stop = {"target": {"area": OTHER}, "arguments": {"kind": "stop"}}
+        document(await stranger.post("/commands", json=stop), "command", 202)
         shown = document(await stranger.get("/me"), "me")["token"]["id"]
         document(await stranger.get("/commands"), "commands")
     await asyncio.to_thread(add_person, control, "caller", Grant(role, VILLAGE), password=hashed)
@@ -142,7 +142,7 @@ async def test_an_unknown_target_and_a_hidden_one_have_the_same_answer(collector
 async def test_a_whole_area_is_needed_for_a_command_to_it(collector: Collector) -> None:
     token, _ = await fill(collector, "broadcaster")
     async with collector.client(token) as client:
-        body: dict[str, Any] = {"target": {"area": TOWNSHIP}, "arguments": {"kind": "say", "text": "大家好"}}
+        body: dict[str, Any] = {"target": {"area": TOWNSHIP}, "arguments": {"kind": "stop"}}
         detail = problem(await client.post("/commands", json=body), 403)
         assert detail == f"this needs the right 'broadcast' in area {TOWNSHIP}, which caller does not have"
         assert problem(await client.post("/commands", json=body | {"target": {"area": OTHER}}), 404) == (

@@ -84,7 +84,6 @@ async def test_a_command_is_recorded_before_it_is_sent(collector: Collector, cli
 @pytest.mark.parametrize(
     ("arguments", "device", "action"),
     [
-        ({"kind": "say", "text": "hello"}, "speaker", "broadcast.say"),
         ({"kind": "stop"}, "speaker", "broadcast.stop"),
         ({"kind": "indicate"}, "reader", "indicator.set"),
     ],

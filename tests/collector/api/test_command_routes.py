@@ -66,9 +66,9 @@ async def test_recent_commands(collector: Collector, client: httpx.AsyncClient) 
 
 
 async def test_an_area(client: httpx.AsyncClient) -> None:
-    say = {"target": {"area": VILLAGE}, "arguments": {"kind": "say", "text": "大家好", "volume": 60}, "expires_in": 300}
-    found = document(await client.post("/commands", json=say), "command", 202)
-    assert (found["arguments"], found["issuer"]) == ({"kind": "say", "text": "大家好", "volume": 60.0}, "chief")
+    stop = {"target": {"area": VILLAGE}, "arguments": {"kind": "stop"}, "expires_in": 300}
+    found = document(await client.post("/commands", json=stop), "command", 202)
+    assert (found["arguments"], found["issuer"]) == ({"kind": "stop"}, "chief")
     assert found["expected"] == [{"agent": "gate-1", "device": "speaker"}]
 
 
@@ -84,7 +84,7 @@ async def test_an_area(client: httpx.AsyncClient) -> None:
         ({"target": {"agent": "gate-1", "area": VILLAGE}}, 422, "body.target"),
         ({"arguments": {"kind": "dance"}}, 422, "body.arguments"),
         ({"arguments": {"kind": "unlock", "seconds": 61}}, 422, "body.arguments"),
-        ({"arguments": {"kind": "say", "text": "x" * 2001}}, 422, "body.arguments"),
+        ({"arguments": {"kind": "say", "text": "x"}}, 422, "body.arguments"),
         ({"expires_in": 61}, 422, "between 5 and 60 seconds"),
         ({"expires_in": 4}, 422, "between 5 and 60 seconds"),
         ({"expire_in": 10}, 422, "body.expire_in"),
@@ -128,8 +128,8 @@ async def test_an_unknown_command(client: httpx.AsyncClient) -> None:
 
 
 async def test_half_a_surrogate_pair_does_not_break_the_answer(collector: Collector, client: httpx.AsyncClient) -> None:
-    body = json.dumps(UNLOCK | {"arguments": {"kind": "say", "text": "x"}})
+    body = json.dumps({"targets": [{"agent": "gate-1"}], "text": "x"})
     response = await client.post(
-        "/commands", content=body.replace('"x"', '"\\ud800"'), headers={"content-type": "application/json"}
+        "/broadcasts", content=body.replace('"x"', '"\\ud800"'), headers={"content-type": "application/json"}
     )
     assert response.status_code in {202, 422}

@@ -24,7 +24,7 @@ from village_collector.api.guard import (
 
 JSON = {"content-type": "application/json"}
 STOP = '{"target": {"agent": "gate-1"}, "arguments": {"kind": "stop"}'
-SAY = '{"target": {"agent": "gate-1"}, "arguments": {"kind": "say", "text": %s}}'
+SAY = '{"targets": [{"agent": "gate-1"}], "text": %s}'
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +45,6 @@ def _no_fault(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         STOP.encode() + b', "expires_in": -Infinity}',
         STOP.encode() + b', "expires_in": ' + b"9" * 5000 + b"}",
         STOP.encode() + b', "expires_in": ' + b"9" * 400 + b"}",
-        (SAY % '"\\ud800"').encode(),
-        (SAY % '"\\udc00\\ud800 x"').encode(),
-        (SAY % json.dumps("x" * 2001)).encode(),
         b"\xff\xfe\x00\x00",
         b"\xef\xbb\xbf{}",
         b"\x80\x81",
@@ -64,11 +61,18 @@ async def test_no_body_is_a_fault(collector: Collector, client: httpx.AsyncClien
     assert collector.outbox.sent == []
 
 
+@pytest.mark.parametrize("text", ['"\\ud800"', '"\\udc00\\ud800 x"', json.dumps("x" * 2001), "null", "[]"])
+async def test_what_is_no_text_is_refused(collector: Collector, client: httpx.AsyncClient, text: str) -> None:
+    response = await client.post("/broadcasts", content=SAY % text, headers=JSON)
+    problem(response, 422)
+    assert collector.outbox.sent == []
+
+
 @pytest.mark.parametrize("text", ['"\\u0000"', '"\\u001b[2J\\u202e"', '"a\\u0000b"', '"\\ufffe\\uffff"'])
 async def test_any_character_is_only_text(client: httpx.AsyncClient, text: str) -> None:
-    found = document(await client.post("/commands", content=SAY % text, headers=JSON), "command", 202)
-    document(await client.get(f"/commands/{found['id']}"), "command")
-    document(await client.get("/commands"), "commands")
+    found = document(await client.post("/broadcasts", content=SAY % text, headers=JSON), "broadcast", 202)
+    document(await client.get(f"/broadcasts/{found['id']}"), "broadcast")
+    document(await client.get("/broadcasts"), "broadcasts")
 
 
 async def test_the_last_of_two_equal_keys_counts_for_all(collector: Collector, client: httpx.AsyncClient) -> None:

@@ -51,14 +51,14 @@ async def test_a_person_from_the_first_day_to_the_last(collector: Collector, cli
     wang = collector.client("")
     body = {"person": "wang", "password": made["initial_password"], "new_password": "a word of my own"}
     wang.headers.update(bearer(document(await wang.post("/login", json=body), "login")["token"]))
-    say = {"target": {"area": VILLAGE}, "arguments": {"kind": "say", "text": "大家好"}}
-    assert (await wang.post("/commands", json=say)).status_code == 202
+    say = {"targets": [{"area": VILLAGE}], "text": "大家好"}
+    assert (await wang.post("/broadcasts", json=say)).status_code == 202
     # A role that is taken away holds no more, and one that is given holds, without a new login.
     found = document(await client.delete("/persons/wang/grants", params=granted("broadcaster")), "person")
     assert found["person"]["grants"] == [granted("viewer")]
-    problem(await wang.post("/commands", json=say), 403)
+    problem(await wang.post("/broadcasts", json=say), 403)
     document(await client.post("/persons/wang/grants", json=granted("broadcaster", TOWNSHIP)), "person")
-    assert (await wang.post("/commands", json=say)).status_code == 202
+    assert (await wang.post("/broadcasts", json=say)).status_code == 202
     assert document(await client.get("/persons/wang"), "person")["person"]["password"] == "own"
     assert document(await client.post("/persons/wang/disable"), "person")["person"]["disabled"] is True
     problem(await wang.get("/me"), 401)

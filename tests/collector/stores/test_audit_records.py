@@ -143,7 +143,7 @@ def test_filters(make_store: MakeStore) -> None:
         [
             Act(at(0), "a", "", "door.unlock", "gate/lock", VILLAGE),
             Act(at(10), "b", "", "door.unlocked_x", "gate/lock", TOWNSHIP, "refused"),
-            Act(at(20), "c", "", "broadcast.say", OTHER, OTHER, "failed"),
+            Act(at(20), "c", "", "broadcast.issue", OTHER, OTHER, "failed"),
             Act(at(30), "d", "", "person.add", "li"),
         ],
         sign,

@@ -105,11 +105,11 @@ def test_every_order_of_arrival_ends_alike(store: ControlStore) -> None:
             # Twice, each with a new id: as after events were purged here and delivered again.
             for _ in range(2):
                 store.store_events([batch("gate-1", event(data, "speaker", time=one.time))])
-        found = store.broadcast_receipts(str(mine))[0]
-        seen.add((*found, tally(store, mine)[:4]))
+        (found,) = store.broadcast_receipts(str(mine))[0]
+        seen.add((found, tally(store, mine)[:4]))
     assert len(seen) == 1
-    ((found, counts),) = seen
-    assert (found.stage, found.started, found.position, found.overrode) == ("preempted", at(2), 3.0, True)
+    ((last, counts),) = seen
+    assert (last.stage, last.started, last.position, last.overrode) == ("preempted", at(2), 3.0, True)
     assert counts == (1, 0, 0, 1)
 
 
