@@ -49,6 +49,8 @@ def create_app(deps: Deps) -> FastAPI:
         # Their pages load scripts from elsewhere, which could then open doors.
         docs_url=None,
         redoc_url=None,
+        # A request is addressed as the document says, or to nothing.
+        redirect_slashes=False,
     )
     app.state.deps = deps
     install(app)

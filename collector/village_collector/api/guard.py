@@ -115,6 +115,11 @@ class Guard:
         follows_link = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and not follows_link:
             return Problem(403, "requests from other web pages are refused", "foreign")
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # A proxy in front may believe the other of the two, and take the rest of one request for the next (RFC 9112, 6.1).
+            problem = Problem(400, "a body has either a length or chunks", "bad_request")
+            problem.headers["Connection"] = "close"
+            return problem
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limit:
             return Problem(413, f"the body is over the limit of {limit} bytes", "too_large")
