@@ -180,3 +180,16 @@ def test_an_identity_that_can_not_be_used_is_a_problem_of_the_configuration(tmp_
     (state / "identity" / "agent.key").chmod(0o644)
     ((_, _, reason),) = problems(tmp_path, "")
     assert "others can read this key" in reason
+
+
+def test_loudspeakers_and_their_amplifiers_are_devices_of_the_box(tmp_path: Path) -> None:
+    horn = '\n[[devices]]\nid = "horn"\ndriver = "sound"\n'
+    board = '\n[[devices]]\nid = "board"\ndriver = "modbus"\nport = "/dev/x"\n\n[[devices.relays]]\nid = "power"\ncoil = 0\n'
+    own = '\n[loudspeakers]\nquiet_hours = "22:00-06:00"\n\n[[loudspeakers.devices]]\nid = "{}"\namplifier = "{}"\n'
+    settings = accepted(tmp_path, HEAD + horn + board + own.format("horn", "power"))
+    assert settings.loudspeakers.profile("horn").amplifier == "power"
+    assert settings.api is None
+    found = [reason for _, _, reason in problems(tmp_path, HEAD + horn + board + own.format("power", "absent"))]
+    assert found == ["'power' is no loudspeaker", "there is no device 'absent'"]
+    found = [reason for _, _, reason in problems(tmp_path, HEAD + "\n[loudspeakers]\nquiet_hours = 'night'\n")]
+    assert found == ["write quiet hours as 22:00-06:00"]
