@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry, Told
+from village_agent.loudspeaker.item import Item, Patience
 from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
 from village_agent.loudspeaker.sounding import FileScript, Plan, Script, Sounding, SpokenScript, is_hopeless, reason_of
 from village_agent.loudspeaker.store import ScriptKind, Stored
 from village_agent.loudspeaker.supply import Supply
-from village_agent.loudspeaker.surroundings import Prepared, Surroundings
+from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.loudspeaker.telling import Teller
 from village_drivers.kit import DriverError, Misconfigured, NotConnected
-from village_wire.backoff import full_jitter
 from village_wire.broadcasts import Stage
 
 #: A record on disk before the sound is worth so long a silence, but no longer one: a slow card delays no emergency.
@@ -26,31 +26,8 @@ RECORD_SECONDS = 0.05
 NOTE_SECONDS = 1.0
 #: How often it is looked whether quiet hours begin or end, and whether somebody has set the clock.
 _LOOK_SECONDS = 60.0
-#: A sound that a device refuses is tried so often without getting on.
-MAX_TRIES = 3
-#: A device that is away is tried again, until the broadcast's time ends.
-_RETRY_LEAST, _RETRY_BASE, _RETRY_CAP = 0.2, 1.0, 30.0
 #: What is left of a sound and shorter is its end: decoders find nothing there.
 _REST_SECONDS = 0.1
-
-
-@dataclass(slots=True)
-class _Item:
-    """A broadcast that is not over."""
-
-    stored: Stored
-    prepared: Prepared | None = None
-    preparing: asyncio.Task[None] | None = None
-    #: Whether the present play has been heard in part.
-    heard: bool = False
-    #: Why the last try failed, and how many did without getting on.
-    fault: str = ""
-    tries: int = 0
-
-    @property
-    def id(self) -> str:
-        """The broadcast's, as the announcer knows it."""
-        return str(self.stored.id)
 
 
 class Station:
@@ -63,13 +40,11 @@ class Station:
         self._teller = Teller(device, around.notes.tell, around.now_ns)
         self._lineup = Lineup()
         self._supply = Supply(device, profile, around.power)
-        self._items: dict[str, _Item] = {}
+        self._items: dict[str, Item] = {}
         self._changed = asyncio.Event()
         self._sounding: Sounding | None = None
         self._task: asyncio.Task[str] | None = None
-        #: Loop time before which the device is left alone, and how often in a row it was away.
-        self._not_before = 0.0
-        self._away = 0
+        self._patience = Patience(around.jitter)
 
     @property
     def stored(self) -> list[Stored]:
@@ -84,13 +59,13 @@ class Station:
         """Queue a new broadcast; `reason` goes into its receipt."""
         self._around.notes.put(stored)
         self._teller.tell(stored, "queued", reason)
-        self._add(_Item(stored))
+        self._add(Item(stored))
         # Whoever orders it may know that the loudspeaker is there again.
-        self._not_before = 0.0
+        self._patience.reset()
 
     def restore(self, stored: Stored) -> None:
         """Go on with what an earlier run of the agent left."""
-        item = _Item(stored, heard=stored.entry is not None and stored.entry.begun)
+        item = Item(stored, heard=stored.entry is not None and stored.entry.begun)
         if stored.sounding and stored.script == "sentences":
             self._items[str(stored.id)] = item
             reason = "the agent ended while it was spoken; nobody knows how much was heard"
@@ -161,17 +136,17 @@ class Station:
             await self._halt(f"{wanted.announcement.rank} goes first" if wanted else "")
         if self._sounding is not None:
             self._note(self._sounding)
-        elif wanted is not None and asyncio.get_running_loop().time() >= self._not_before:
+        elif wanted is not None and not self._patience.seconds:
             await self._start(wanted)
         if self._sounding is None:
             self._supply.look(now, self._due(now))
 
-    def _add(self, item: _Item) -> None:
+    def _add(self, item: Item) -> None:
         self._items[item.id] = item
         item.preparing = asyncio.create_task(self._prepare(item), name=f"prepare {item.stored.id}")
         self._changed.set()
 
-    async def _prepare(self, item: _Item) -> None:
+    async def _prepare(self, item: Item) -> None:
         """Get the sound; from then on the announcer knows of the broadcast."""
         wanted = item.stored.broadcast
         chime = self._profile.has_chime(wanted.rank, asked=wanted.chime)
@@ -231,7 +206,7 @@ class Station:
         self._task = asyncio.create_task(self._sounding.run(), name=f"{self.device} sounds")
         self._task.add_done_callback(lambda _: self._changed.set())
 
-    def _first(self, item: _Item, resumed: bool, entry: Entry, quiet: bool, time_ns: int) -> None:
+    def _first(self, item: Item, resumed: bool, entry: Entry, quiet: bool, time_ns: int) -> None:
         """The first sample is out."""
         if item.id not in self._items:
             return
@@ -284,10 +259,10 @@ class Station:
         elif task.cancelled():
             self._lineup.announcer.paused(sounding.position)
         else:
-            self._away = 0
+            self._patience.worked()
             self._finish(item, task.result())
 
-    def _finish(self, item: _Item, evidence: str) -> None:
+    def _finish(self, item: Item, evidence: str) -> None:
         play = self._lineup.entry(item.id).played + 1
         told = self._lineup.announcer.finished(self._now())
         item.heard, item.tries = False, 0
@@ -296,14 +271,12 @@ class Station:
         else:
             self._end(item, told.stage, told.reason, evidence, play=play)
 
-    def _fail(self, item: _Item, sounding: Sounding, error: Exception) -> None:
+    def _fail(self, item: Item, sounding: Sounding, error: Exception) -> None:
         entry, reason = self._lineup.entry(item.id), reason_of(error)
         at, play = self._at(item, sounding.position), entry.played + 1
         went_on = sounding.position > entry.position
         is_away = isinstance(error, NotConnected | Misconfigured)
-        item.tries = 1 if went_on else item.tries + 1
-        self._away = (1 if went_on else self._away + 1) if is_away else 0
-        if is_hopeless(error) or (item.tries >= MAX_TRIES and not is_away):
+        if is_hopeless(error) or not self._patience.failed(item, is_away=is_away, went_on=went_on):
             self._lineup.announcer.failed(reason)
             self._end(item, "failed", reason, play=play, at=at if item.heard else None)
             return
@@ -313,8 +286,6 @@ class Station:
         elif not item.fault:
             self._teller.tell(item.stored, "queued", f"waits for the loudspeaker: {reason}")
         item.fault = reason
-        seconds = full_jitter(max(item.tries, self._away) - 1, self._around.jitter(), base=_RETRY_BASE, cap=_RETRY_CAP)
-        self._not_before = asyncio.get_running_loop().time() + max(_RETRY_LEAST, seconds)
         self._around.notes.put(self._snapshot(item))
 
     def _expire(self, told: Told) -> None:
@@ -329,7 +300,7 @@ class Station:
 
     def _end(
         self,
-        item: _Item,
+        item: Item,
         stage: Stage,
         reason: str,
         evidence: str = "",
@@ -350,7 +321,7 @@ class Station:
         """How long nothing changes by itself; None for ever."""
         if not self._items and self._sounding is None:
             return None
-        now, loop_now = self._now(), asyncio.get_running_loop().time()
+        now = self._now()
         times = [now + _LOOK_SECONDS, now - now % 60 + 60 if self._profile.quiet else now + _LOOK_SECONDS]
         times += [item.stored.announcement.end for item in self._items.values() if item.prepared is None]
         change = self._lineup.announcer.next_change(now)
@@ -359,8 +330,8 @@ class Station:
         times += self._supply.changes(self._due(now))
         if self._sounding is not None:
             times.append(now + NOTE_SECONDS)
-        if self._not_before > loop_now:
-            times.append(now + self._not_before - loop_now)
+        if self._patience.seconds:
+            times.append(now + self._patience.seconds)
         return min((time - now for time in times if time > now), default=_LOOK_SECONDS)
 
     def _due(self, now: float) -> list[float]:
@@ -369,7 +340,7 @@ class Station:
         entries = self._lineup.announcer.entries
         return [entry.due for entry in entries if not quiet or entry.announcement.rank in LOUD_AT_NIGHT]
 
-    def _snapshot(self, item: _Item) -> Stored:
+    def _snapshot(self, item: Item) -> Stored:
         identity = item.id
         entry = self._lineup.find(identity)
         if entry is None:
@@ -377,7 +348,7 @@ class Station:
         sounding = self._sounding is not None and self._sounding.id == identity
         return replace(item.stored, entry=replace(entry, begun=item.heard or sounding), sounding=sounding)
 
-    def _at(self, item: _Item, position: float) -> tuple[Script, float] | None:
+    def _at(self, item: Item, position: float) -> tuple[Script, float] | None:
         return None if item.prepared is None else (item.prepared.script, position)
 
     def _is_quiet(self, now: float) -> bool:

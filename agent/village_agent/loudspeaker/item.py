@@ -1,0 +1,68 @@
+"""A broadcast at one loudspeaker while it is not over, and how patient the loudspeaker is with its device."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from village_agent.loudspeaker.store import Stored
+from village_agent.loudspeaker.surroundings import Prepared
+from village_wire.backoff import full_jitter
+
+#: A sound that a device refuses is tried so often without getting on.
+MAX_TRIES = 3
+#: A device that is away is tried again, until the broadcast's time ends.
+_RETRY_LEAST, _RETRY_BASE, _RETRY_CAP = 0.2, 1.0, 30.0
+
+
+@dataclass(slots=True)
+class Item:
+    """A broadcast that is not over."""
+
+    stored: Stored
+    prepared: Prepared | None = None
+    preparing: asyncio.Task[None] | None = None
+    #: Whether the present play has been heard in part.
+    heard: bool = False
+    #: Why the last try failed, and how many did without getting on.
+    fault: str = ""
+    tries: int = 0
+
+    @property
+    def id(self) -> str:
+        """The broadcast's, as the announcer knows it."""
+        return str(self.stored.id)
+
+
+class Patience:
+    """When a device that failed is tried again."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        """`jitter` is a random number from 0 to 1."""
+        self._jitter = jitter
+        self._not_before = 0.0
+        self._away = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the device is left alone from now on."""
+        return max(0.0, self._not_before - asyncio.get_running_loop().time())
+
+    def reset(self) -> None:
+        """Somebody knows better: the device is tried at once."""
+        self._not_before = 0.0
+
+    def worked(self) -> None:
+        """A sound was heard to its end."""
+        self._away = 0
+
+    def failed(self, item: Item, *, is_away: bool, went_on: bool) -> bool:
+        """A try failed, after it `went_on` for a while or at once; return whether another one makes sense."""
+        item.tries = 1 if went_on else item.tries + 1
+        self._away = (1 if went_on else self._away + 1) if is_away else 0
+        if item.tries >= MAX_TRIES and not is_away:
+            return False
+        seconds = full_jitter(max(item.tries, self._away) - 1, self._jitter(), base=_RETRY_BASE, cap=_RETRY_CAP)
+        self._not_before = asyncio.get_running_loop().time() + max(_RETRY_LEAST, seconds)
+        return True
