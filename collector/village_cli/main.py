@@ -28,6 +28,8 @@ from village_cli import (
     login,
     passwords,
     persons,
+    report,
+    schedule,
     second_factor,
     tokens,
 )
@@ -48,6 +50,8 @@ _SHORT = {
     "agent": "The boxes: whether connected, enrol, revoke. 边缘代理管理。",
     "device": "All that is known of one device. 单台设备。",
     "broadcast": "Speak through loudspeakers. 广播。",
+    "schedule": "What is played by the calendar. 定时节目。",
+    "report": "What was heard. 统计报表。",
     "door": "Release a lock. 门禁。",
     "camera": "Take a picture. 摄像机。",
     "command": "Any command to any target. 任意命令。",
@@ -82,6 +86,8 @@ app = typer.Typer(
 )
 _device = _group(_SHORT["device"])
 _broadcast = _group(_SHORT["broadcast"])
+_schedule = _group(_SHORT["schedule"])
+_report = _group(_SHORT["report"])
 _door = _group(_SHORT["door"])
 _camera = _group(_SHORT["camera"])
 _agent = _group(_SHORT["agent"])
@@ -122,6 +128,23 @@ _broadcast.command("cap", epilog=alerts.CAP_EXAMPLES, short_help="Air a signed a
 )
 _broadcast.command("alerts", epilog=alerts.ALERTS_EXAMPLES, short_help="The latest alerts. 最近的预警。")(
     alerts.broadcast_alerts
+)
+app.add_typer(_schedule, name="schedule", short_help=_SHORT["schedule"])
+_schedule.command("list", epilog=schedule.LIST_EXAMPLES, short_help="Programmes and their next time. 节目列表。")(
+    schedule.schedule_list
+)
+_schedule.command("import", epilog=schedule.IMPORT_EXAMPLES, short_help="Add those of a calendar file. 导入日历。")(
+    schedule.schedule_import
+)
+_schedule.command("export", epilog=schedule.EXPORT_EXAMPLES, short_help="Write a calendar file. 导出日历。")(
+    schedule.schedule_export
+)
+_schedule.command("remove", epilog=schedule.REMOVE_EXAMPLES, short_help="Take programmes away. 删除节目。")(
+    schedule.schedule_remove
+)
+app.add_typer(_report, name="report", short_help=_SHORT["report"])
+_report.command("publicity", epilog=report.EXAMPLES, short_help="Minutes heard by area and category. 播出时长。")(
+    report.report_publicity
 )
 app.add_typer(_door, name="door", short_help=_SHORT["door"])
 _door.command("unlock", epilog=door.EXAMPLES, short_help="Release a lock for some seconds. 开锁。")(door.door_unlock)

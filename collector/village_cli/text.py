@@ -370,6 +370,33 @@ WORDS: Mapping[str, Bilingual] = {
     "lost": Bilingual("Connection lost, trying again: {reason}", "连接中断，正在重试：{reason}"),
     "back": Bilingual("The collector answers again.", "采集端恢复应答。"),
     "as_of": Bilingual("As of {time}", "截至 {time}"),
+    # Programmes and publicity
+    "title": Bilingual("TITLE", "标题"),
+    "rank": Bilingual("CLASS", "等级"),
+    "rule": Bilingual("RULE", "规则"),
+    "next": Bilingual("NEXT", "下次播放"),
+    "category": Bilingual("CATEGORY", "类别"),
+    "minutes": Bilingual("MINUTES", "时长（分钟）"),
+    "loudspeaker_minutes": Bilingual("LOUDSPEAKER MINUTES", "扬声器总时长（分钟）"),
+    "plays": Bilingual("PLAYS", "播放次数"),
+    "loudspeakers_heard": Bilingual("LOUDSPEAKERS HEARD", "播出扬声器"),
+    "category_anti_fraud": Bilingual("anti-fraud", "反诈"),
+    "category_law": Bilingual("law", "普法"),
+    "category_weather": Bilingual("weather", "气象"),
+    "category_fire": Bilingual("fire safety", "消防"),
+    "category_news": Bilingual("news", "新闻"),
+    "category_music": Bilingual("music", "音乐"),
+    "category_other": Bilingual("other", "其他"),
+    "imported": Bilingual(
+        "{count} programmes imported; the target has {total}.", "已导入 {count} 个节目，该目标现有 {total} 个。"
+    ),
+    "removed": Bilingual(
+        "{count} programmes removed; the target has {total} left.", "已删除 {count} 个节目，该目标剩余 {total} 个。"
+    ),
+    "publicity_note": Bilingual(
+        "MINUTES are the mean of an area's loudspeakers, silent ones included, from their receipts.",
+        "时长为区域内全部扬声器（含未播出的）回执的平均值。",
+    ),
 }
 
 

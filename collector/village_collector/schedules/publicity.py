@@ -49,7 +49,7 @@ def totals(heard: Iterable[Heard], loudspeakers: Mapping[str, set[tuple[str, str
             len(places),
             len(sounded[area]),
             tuple(
-                CategoryTotal(category, round(seconds / 60 / len(places), 1), round(seconds / 60, 1), int(plays))
+                CategoryTotal(category, round(seconds / 60 / len(places), 2), round(seconds / 60, 2), int(plays))
                 for category, (seconds, plays) in sorted(sums[area].items())
             ),
         )
