@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from typing_extensions import TypedDict
 
 from village_collector.api.access import Broadcaster, Caller, Viewer
+from village_collector.api.broadcast_documents import BroadcastDocument, BroadcastsDocument, listed, written
 from village_collector.api.commands import check_target, shown_target
 from village_collector.api.common import BroadcastPath, Limit, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
-from village_collector.broadcasts.coverage import Counts, Loudspeaker, by_area, count, state_of
 from village_collector.broadcasts.service import MAX_WAIT, Report
 from village_collector.commands import CommandProblem, NotSent, TooManyWaiters, UnknownTarget
-from village_collector.people.rights import within
-from village_collector.stores.broadcast_reads import BroadcastRecord
 from village_collector.stores.broadcast_records import Nobody
 from village_wire.broadcasts import Audio, Category, Class
 from village_wire.clocks import Instant
@@ -70,111 +66,6 @@ class WithdrawalRequest(BaseModel):
     reason: str = Field(default="", max_length=200, description="Told to the agents. 原因。")
 
 
-class CoverageEntry(TypedDict):
-    """Numbers of expected loudspeakers, and how many percent were heard."""
-
-    expected: int
-    heard: int
-    sounding: int
-    waiting: int
-    failed: int
-    unknown: int
-    coverage: float
-
-
-class AreaEntry(CoverageEntry):
-    """Those of an area and all below it."""
-
-    area: str
-
-
-class OpenCounts(TypedDict):
-    """As lists show them: `open` are those of which the end is not known."""
-
-    expected: int
-    heard: int
-    sounding: int
-    failed: int
-    open: int
-    coverage: float
-
-
-class TargetEntry(TypedDict):
-    """Where it was sent. `sent` is false when the broker did not confirm it; `problem` says why."""
-
-    target: dict[str, Any]
-    sent: bool | None
-    problem: str
-
-
-class LoudspeakerEntry(TypedDict):
-    """One loudspeaker: how it counts, why, and what its last receipt said."""
-
-    agent: str
-    device: str
-    name: str
-    area: str
-    standing: str
-    code: str
-    reason: str
-    stage: str | None
-    evidence: str
-    started: str | None
-    time: str | None
-    play: int | None
-    position: float | None
-    overrode: bool | None
-
-
-class WithdrawalEntry(TypedDict):
-    """When it was withdrawn, by whom, why, and whether the broker took that."""
-
-    time: str
-    by: str
-    reason: str
-    sent: bool
-
-
-class BroadcastEntry(TypedDict):
-    """A broadcast as lists show it."""
-
-    id: str
-    issued: str
-    issuer: str
-    content: dict[str, Any]
-    start: str | None
-    end: str
-    targets: list[TargetEntry]
-    state: str
-    sent: bool | None
-    problem: str
-    withdrawn: WithdrawalEntry | None
-
-
-class ListedBroadcast(BroadcastEntry):
-    """With counts that cost nothing."""
-
-    counts: OpenCounts
-
-
-class BroadcastDocument(BroadcastEntry):
-    """`village.broadcast/1`. `revision` is what `seen` is compared with. `others` were not expected and sent receipts all the same."""
-
-    schema: str
-    revision: int
-    counts: CoverageEntry
-    areas: list[AreaEntry]
-    loudspeakers: list[LoudspeakerEntry]
-    others: list[LoudspeakerEntry]
-
-
-class BroadcastsDocument(TypedDict):
-    """`village.broadcasts/1`."""
-
-    schema: str
-    broadcasts: list[ListedBroadcast]
-
-
 @router.post("/broadcasts", status_code=202, response_model=BroadcastDocument, summary="Issue a broadcast")
 async def issue(deps: Provided, caller: Broadcaster, request: BroadcastRequest) -> Response:
     """A text or a sound file, on all loudspeakers of the targets; needs `broadcast` in each of them.
@@ -216,7 +107,7 @@ def broadcasts(deps: Provided, caller: Viewer, limit: Limit = 100) -> Response:
     """
     now = deps.now()
     found = deps.control.recent_broadcasts(limit, caller.areas("view"))
-    return answer("broadcasts", {"broadcasts": [_listed(record, now) for record in found]})
+    return answer("broadcasts", {"broadcasts": [listed(record, now) for record in found]})
 
 
 @router.get("/broadcasts/{broadcast}", response_model=BroadcastDocument, summary="One broadcast with its coverage")
@@ -361,109 +252,4 @@ async def _document(caller: Caller, broadcast: str, report: Report | None, statu
     if report is None:
         raise Problem(404, f"no broadcast {broadcast}", "unknown_broadcast")
     # 10,000 loudspeakers take a fifth of a second to write.
-    return await asyncio.to_thread(_written, caller, report, status)
-
-
-def _written(caller: Caller, report: Report, status: int) -> Response:
-    record = report.record
-    scope = caller.areas("view")
-    reached = [sent.target.area for sent in record.targets if sent.target.area is not None]
-
-    def shown(code: str) -> bool:
-        mine = scope is None or any(within(own, code) for own in scope)
-        return mine and any(within(area, code) for area in reached)
-
-    areas = by_area(report.loudspeakers, shown)
-    content = {
-        **_entry(record, report.time),
-        "revision": record.tally.revision,
-        "counts": counts_entry(count(report.loudspeakers)),
-        "areas": [{"area": area, **counts_entry(counts)} for area, counts in areas.items()],
-        "loudspeakers": [_loudspeaker(one) for one in report.loudspeakers if one.record.expected],
-        "others": [_loudspeaker(one) for one in report.loudspeakers if not one.record.expected],
-    }
-    return answer("broadcast", content, status)
-
-
-def _listed(record: BroadcastRecord, now: datetime) -> dict[str, Any]:
-    tally = record.tally
-    counts = open_counts(tally.expected, tally.heard, tally.sounding, tally.failed)
-    return {**_entry(record, now), "counts": counts}
-
-
-def open_counts(expected: int, heard: int, sounding: int, failed: int) -> Mapping[str, float]:
-    """Return counts as lists tell them."""
-    return {
-        "expected": expected,
-        "heard": heard,
-        "sounding": sounding,
-        "failed": failed,
-        "open": expected - heard - failed,
-        "coverage": Counts(expected=expected, heard=heard).coverage,
-    }
-
-
-def _entry(record: BroadcastRecord, now: datetime) -> dict[str, Any]:
-    tally = record.tally
-    content = {key: value for key, value in record.arguments.items() if key not in {"kind", "start", "end"}}
-    withdrawn = None
-    if tally.withdrawn is not None:
-        withdrawn = {
-            "time": tally.withdrawn,
-            "by": record.withdrawn_by,
-            "reason": record.withdrawal_reason,
-            "sent": record.withdrawal_sent is not None,
-        }
-    return {
-        "id": record.id,
-        "issued": record.issued,
-        "issuer": record.issuer,
-        "content": content,
-        "start": tally.start,
-        "end": tally.end,
-        "targets": [
-            {
-                "target": sent.target.model_dump(mode="json", exclude_none=True),
-                "sent": sent.sent,
-                "problem": sent.problem,
-            }
-            for sent in record.targets
-        ],
-        "state": state_of(tally, now),
-        "sent": record.sent,
-        "problem": record.problem,
-        "withdrawn": withdrawn,
-    }
-
-
-def counts_entry(counts: Counts) -> Mapping[str, float]:
-    """Return counts as the API tells them."""
-    return {
-        "expected": counts.expected,
-        "heard": counts.heard,
-        "sounding": counts.sounding,
-        "waiting": counts.waiting,
-        "failed": counts.failed,
-        "unknown": counts.unknown,
-        "coverage": counts.coverage,
-    }
-
-
-def _loudspeaker(one: Loudspeaker) -> dict[str, Any]:
-    record = one.record
-    return {
-        "agent": record.agent,
-        "device": record.device,
-        "name": record.name,
-        "area": record.area,
-        "standing": one.standing,
-        "code": one.code,
-        "reason": one.why,
-        "stage": record.stage,
-        "evidence": record.evidence,
-        "started": record.started,
-        "time": record.time,
-        "play": record.play,
-        "position": record.position,
-        "overrode": record.overrode,
-    }
+    return await asyncio.to_thread(written, caller, report, status)

@@ -12,7 +12,13 @@ from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
 from village_collector.api.access import Broadcaster, Caller, Forbidden, Viewer
-from village_collector.api.broadcasts import AreaEntry, CoverageEntry, OpenCounts, counts_entry, open_counts
+from village_collector.api.broadcast_documents import (
+    AreaEntry,
+    CoverageEntry,
+    OpenCounts,
+    counts_entry,
+    open_counts,
+)
 from village_collector.api.common import Limit, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
