@@ -184,7 +184,8 @@ class Sounding:
             over = "it was over before it could go on" if self.plan.begin else "it was over before its turn"
             raise Refused("unplayable", listening.problem or over)
         self._first(self._now_ns())
-        return f"{listening.evidence}; {evidence}"
+        before = f", after {self.plan.begin:.2f} s before it was interrupted" if self.plan.begin else ""
+        return f"{listening.evidence}{before}; {evidence}"
 
     async def _speak(self, script: SpokenScript) -> str:
         speaker = cast("Loudspeaker", self._handle)
