@@ -37,6 +37,21 @@ class FilePlayer(Protocol):
         """Play a file from `start_seconds` to its end; contract as `Loudspeaker.say`."""
 
 
+@runtime_checkable
+class PunctualPlayer(FilePlayer, Protocol):
+    """A `FilePlayer` that can begin at a given moment, so that several loudspeakers begin together."""
+
+    @property
+    def ahead_seconds(self) -> float:
+        """How long before that moment it must be asked."""
+
+    async def play_at(self, path: str, volume: float | None, at: float) -> str:
+        """Play a file to its end, its first sample being heard at `at`, a time of `time.monotonic`; else as `FilePlayer.play_from`.
+
+        Silent until then. It begins as soon as it can where it was asked too late, and says so in the evidence.
+        """
+
+
 class LiveSource(Protocol):
     """Sound that is being made: signed 16 bit little endian, mono, 48 kHz."""
 

@@ -66,9 +66,10 @@ def _present(stream: _Stream | None) -> _Stream:
 class Child:
     """A running child in a process group of its own. Made by `child`."""
 
-    def __init__(self, name: str, process: Process) -> None:
+    def __init__(self, name: str, process: Process, hear: Callable[[bytes], bytes] = bytes) -> None:
         self.name = name
         self.process = process
+        self._hear = hear
         self._tail = b""
         self._cut = False
         self._listener = asyncio.create_task(self._listen(), name=f"stderr of {name}")
@@ -117,19 +118,26 @@ class Child:
 
     async def _listen(self) -> None:
         stream = _present(self.process.stderr)
-        while chunk := await stream.read(_CHUNK):
+        while piece := await stream.read(_CHUNK):
+            chunk = self._hear(piece)
             self._cut = self._cut or len(self._tail) + len(chunk) > STDERR_TAIL_BYTES
             self._tail = (self._tail + chunk)[-STDERR_TAIL_BYTES:]
 
 
 @asynccontextmanager
 async def child(
-    name: str, *arguments: str, stdin: int = DEVNULL, stdout: int = DEVNULL, feed: bytes = b"", limit: int = _CHUNK
+    name: str,
+    *arguments: str,
+    stdin: int = DEVNULL,
+    stdout: int = DEVNULL,
+    feed: bytes = b"",
+    limit: int = _CHUNK,
+    hear: Callable[[bytes], bytes] = bytes,
 ) -> AsyncIterator[Child]:
     """Run a program for the length of the context; leaving it kills the child, in whatever way it is left.
 
     `feed` goes to its stdin, which is then closed: the place for secrets, since arguments stand in the process list.
-    `limit` bounds one line of `stdout`. Messages come in English, whatever the system's language.
+    `limit` bounds one line of `stdout`. `hear` gets each piece of stderr at once and returns what of it is a complaint. Messages come in English, whatever the system's language.
 
     Raises:
         Misconfigured: `program_missing`.
@@ -149,7 +157,7 @@ async def child(
         )
     except OSError as error:
         raise NotConnected("program_failed", f"{name} does not start: {error}") from error
-    running = Child(name, process)
+    running = Child(name, process, hear)
     try:
         if feed:
             stdin_writer = _present(process.stdin)

@@ -29,9 +29,11 @@ from village_drivers.snapcast.sink import LEAD_SECONDS, SnapcastSink, hold, open
 from village_drivers.snapcast.status import InvalidStatus, Stream, read_stream
 from village_drivers.sound.pcm import CARD, STEREO
 from village_drivers.sound.player import Player, Voice
-from village_drivers.sound.sinks import Sink
+from village_drivers.sound.sinks import TimedSink
 
 _CONNECT_SECONDS = 10.0
+#: To start the decoder and to ask who listens, on a small box.
+_OPENING_SECONDS = 0.7
 #: The clock of the sound card that plays it is not ours.
 _SLACK_SECONDS = 0.1
 
@@ -111,6 +113,15 @@ class Snapcast:
     async def play_from(self, path: str, volume: float | None, start_seconds: float) -> str:
         """Play a file; contract as `abilities.FilePlayer`."""
         return f"{await self._player.play_from(path, volume, start_seconds)}, {self._listeners}"
+
+    @property
+    def ahead_seconds(self) -> float:
+        """See `abilities.PunctualPlayer`."""
+        return self._config.buffer_seconds + _OPENING_SECONDS
+
+    async def play_at(self, path: str, volume: float | None, at: float) -> str:
+        """See `abilities.PunctualPlayer`."""
+        return f"{await self._player.play_at(path, volume, at, self._open)}, {self._listeners}"
 
     async def stop(self) -> None:
         """Fall silent; contract as `abilities.Loudspeaker`."""
@@ -213,7 +224,7 @@ class Snapcast:
         return self._control
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Sink]:
+    async def _open(self) -> AsyncIterator[TimedSink]:
         stream = await self._look()
         if not stream.connected:
             raise Refused("device_offline", stream.summary)
@@ -250,6 +261,7 @@ class _Proven:
         self._driver = driver
         self._sink = sink
         self.write = sink.write
+        self.align = sink.align
 
     @property
     def finished(self) -> bool:

@@ -65,6 +65,7 @@ class SnapcastSink:
         self._form = form
         self._delay_bytes = int((buffer_seconds + LEAD_SECONDS) * form.bytes_per_second)
         self._delay = buffer_seconds + LEAD_SECONDS
+        self._buffer_seconds = buffer_seconds
         self._written = 0
         self._due: float | None = None
         self.finished = False
@@ -73,6 +74,13 @@ class SnapcastSink:
     def heard_bytes(self) -> int:
         """See `sound.sinks.Sink`."""
         return self._written if self.finished else max(0, self._written - self._delay_bytes)
+
+    async def align(self, at: float) -> float:
+        """See `sound.sinks.TimedSink`."""
+        await asyncio.sleep(at - self._buffer_seconds - time.monotonic())
+        now = time.monotonic()
+        self._due = now - LEAD_SECONDS
+        return now + self._buffer_seconds
 
     async def write(self, block: bytes) -> None:
         """See `sound.sinks.Sink`."""

@@ -15,7 +15,7 @@ from village_drivers.kit import Device, DriverConfig, Report, Services
 from village_drivers.sound.output import Output, cards, check
 from village_drivers.sound.pcm import CARD
 from village_drivers.sound.player import Player, Voice
-from village_drivers.sound.sinks import LIVE_BUFFER_SECONDS, open_sink
+from village_drivers.sound.sinks import AHEAD_SECONDS, LIVE_BUFFER_SECONDS, open_sink
 
 
 def _valid_output(text: str) -> str:
@@ -71,6 +71,15 @@ class Sound:
     def position_seconds(self) -> float:
         """See `abilities.FilePlayer`."""
         return self._player.position_seconds
+
+    @property
+    def ahead_seconds(self) -> float:
+        """See `abilities.PunctualPlayer`."""
+        return AHEAD_SECONDS
+
+    async def play_at(self, path: str, volume: float | None, at: float) -> str:
+        """See `abilities.PunctualPlayer`."""
+        return await self._player.play_at(path, volume, at, partial(open_sink, self._output, timed=True))
 
     async def play_live(self, source: LiveSource, volume: float | None) -> str:
         """See `abilities.LivePlayer`."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from village_drivers.abilities import LiveSource
 from village_drivers.kit import DriverError, Misconfigured, NotConnected, Refused
 from village_drivers.programs import find_program, run_program
 from village_drivers.sound.pcm import Form, gain
-from village_drivers.sound.sinks import Sink
+from village_drivers.sound.sinks import Sink, TimedSink
 from village_drivers.sound.sources import Source, file_source, live_source, speech_source
 
 _VOICE_CHECK_SECONDS = 10.0
+#: What begins by so much too late is said to be late.
+_PUNCTUAL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,28 @@ class Player:
         level = self._level(volume)
         return await self._play(file_source(path, gain(level), start_seconds, self._form), level, start_seconds)
 
+    async def play_at(
+        self,
+        path: str,
+        volume: float | None,
+        at: float,
+        open_sink: Callable[[], AbstractAsyncContextManager[TimedSink]],
+    ) -> str:
+        """Play a file from a moment on; contract as `abilities.PunctualPlayer`."""
+        level = self._level(volume)
+        began = at
+
+        @asynccontextmanager
+        async def aligned() -> AsyncIterator[Sink]:
+            nonlocal began
+            async with open_sink() as sink:
+                began = await sink.align(at)
+                yield sink
+
+        evidence = await self._play(file_source(path, gain(level), 0.0, self._form), level, 0.0, aligned)
+        late = began - at
+        return evidence if late < _PUNCTUAL_SECONDS else f"{evidence}, began {late:.2f} s late"
+
     async def play_live(
         self, live: LiveSource, volume: float | None, open_sink: Callable[[], AbstractAsyncContextManager[Sink]]
     ) -> str:
@@ -140,8 +164,8 @@ class Player:
     ) -> str:
         async with opening as source:
             block = await source.read()
-            started = time.monotonic()
             async with open_sink() as sink:
+                started = time.monotonic()
                 self._sink = sink
                 try:
                     while block:

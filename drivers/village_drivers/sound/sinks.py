@@ -14,12 +14,19 @@ from typing import Protocol
 from village_drivers.kit import NotConnected
 from village_drivers.programs import Child, child
 from village_drivers.sound.output import Output
-from village_drivers.sound.pcm import BYTES_PER_SECOND, RATE, seconds
+from village_drivers.sound.pcm import BYTES_PER_SECOND, RATE, SAMPLE_BYTES, seconds
+from village_drivers.sound.timing import CardTiming, PulseTiming, Timing
 from village_drivers.sound.wav_file import WavFile
 
 #: The player's buffer, which bridges pauses of a busy box; that of a live voice is shorter, since it delays every word.
 BUFFER_SECONDS, LIVE_BUFFER_SECONDS = 0.2, 0.08
+#: To begin at a given moment: two programs start, which takes a small box half a second, and the player's pace shows in half a second.
+AHEAD_SECONDS = 1.2
+#: A player that does not show its pace by then never will.
+_SPEECHLESS_SECONDS = 1.0
 _PIPE_BYTES = 4096
+#: Silence while it is waited for the time to begin, 10 ms.
+_STEP = bytes(BYTES_PER_SECOND // 100)
 #: A card that takes nothing for so long is gone, even if its driver does not say so.
 _STALL_SECONDS = 5.0
 #: A file falls behind its schedule by a busy processor; more than this is a pause, not a delay to catch up.
@@ -40,9 +47,21 @@ class Sink(Protocol):
         """Return when the last sample has sounded. Raises `NotConnected` as `write`."""
 
 
+class TimedSink(Sink, Protocol):
+    """A sink that knows when it is heard."""
+
+    async def align(self, at: float) -> float:
+        """Be silent until what is written next will be heard at `at`, a time of `time.monotonic`; return when it will be heard.
+
+        That is later where the time is too short. Raises `NotConnected` as `write`.
+        """
+
+
 @asynccontextmanager
-async def open_sink(output: Output, buffer_seconds: float = BUFFER_SECONDS) -> AsyncIterator[Sink]:
-    """Open an output for one sound, of which `buffer_seconds` lie in the player's buffer.
+async def open_sink(
+    output: Output, buffer_seconds: float = BUFFER_SECONDS, *, timed: bool = False
+) -> AsyncIterator[TimedSink]:
+    """Open an output for one sound, of which `buffer_seconds` lie in the player's buffer. `align` needs it `timed`.
 
     Raises:
         Misconfigured: its program is missing, or its file is another's.
@@ -56,14 +75,17 @@ async def open_sink(output: Output, buffer_seconds: float = BUFFER_SECONDS) -> A
             await asyncio.shield(asyncio.to_thread(file.close))
         return
     name, *arguments = player(output, buffer_seconds)
+    timing: Timing = CardTiming(buffer_seconds) if output.kind == "alsa" else PulseTiming()
+    hear = timing.hear if timed else bytes
+    verbose = ("--verbose",) if timed else ()
     reading, writing = os.pipe()
     pipe = _Pipe(writing)
     try:
-        async with child(name, *arguments, stdin=reading) as running:
+        async with child(name, *verbose, *arguments, stdin=reading, hear=hear) as running:
             # Only the player's end is left, so that writing fails when the player has ended.
             os.close(reading)
             reading = -1
-            yield _PlayerSink(running, pipe, str(output), buffer_seconds)
+            yield _PlayerSink(running, pipe, str(output), buffer_seconds, timing)
     finally:
         if reading >= 0:
             os.close(reading)
@@ -90,6 +112,8 @@ class _Pipe:
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
+        #: When it last had room after it had been full.
+        self.room_at: float | None = None
         # The default of 64 KiB would hide 0.7 s of sound.
         fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(handle, False)
@@ -100,6 +124,7 @@ class _Pipe:
                 return os.write(self._handle, block)
             except BlockingIOError:
                 await self._writable()
+                self.room_at = time.monotonic()
 
     def close(self) -> None:
         if self._handle >= 0:
@@ -117,9 +142,10 @@ class _Pipe:
 
 
 class _PlayerSink:
-    def __init__(self, running: Child, pipe: _Pipe, output: str, buffer_seconds: float) -> None:
+    def __init__(self, running: Child, pipe: _Pipe, output: str, buffer_seconds: float, timing: Timing) -> None:
         self._child = running
         self._pipe = pipe
+        self._timing = timing
         self._output = output
         #: What lies between us and the ear: the player's buffer, the quarter of it that `aplay` reads ahead, one page of pipe.
         self._on_the_way = int(1.25 * buffer_seconds * BYTES_PER_SECOND) // 2 * 2 + _PIPE_BYTES
@@ -127,13 +153,29 @@ class _PlayerSink:
         #: were cut off show. PulseAudio gives a shorter buffer than it was asked for, and leaves nothing in the pipe.
         unheard = 1.15 * buffer_seconds if running.name == "aplay" else 0.95 * buffer_seconds
         self._unheard = int(unheard * BYTES_PER_SECOND) // 2 * 2 + (_PIPE_BYTES if running.name == "aplay" else 0)
-        self._sound = 0
+        #: Of `_written`, the silence before the sound and the sound itself.
+        self._before = self._sound = 0
         self._written = 0
         self._started: float | None = None
 
     @property
     def heard_bytes(self) -> int:
-        return max(0, min(self._sound, self._written - self._unheard))
+        return max(0, min(self._sound, self._written - self._before - self._unheard))
+
+    async def align(self, at: float) -> float:
+        self._started = time.monotonic()
+        while True:
+            origin = self._timing.origin
+            if origin is not None:
+                missing = round((at - origin) * RATE) * SAMPLE_BYTES - self._written
+                if missing <= len(_STEP):
+                    await self._push(bytes(max(0, missing)))
+                    self._before = self._written
+                    return origin + seconds(self._written)
+            elif time.monotonic() > max(at, self._started) + _SPEECHLESS_SECONDS:
+                self._before = self._written
+                return time.monotonic() + seconds(self._on_the_way)
+            await self._push(_STEP)
 
     async def write(self, block: bytes) -> None:
         if self._started is None:
@@ -156,7 +198,10 @@ class _PlayerSink:
         try:
             async with asyncio.timeout(_STALL_SECONDS):
                 while rest:
+                    self._pipe.room_at = None
                     size = await self._pipe.write(rest)
+                    if self._pipe.room_at is not None:
+                        self._timing.took(self._pipe.room_at, self._written)
                     rest = rest[size:]
                     self._written += size
         except BrokenPipeError:
@@ -180,6 +225,11 @@ class _FileSink:
     @property
     def heard_bytes(self) -> int:
         return self._written
+
+    async def align(self, at: float) -> float:
+        self._due = max(at, time.monotonic())
+        await asyncio.sleep(self._due - time.monotonic())
+        return self._due
 
     async def write(self, block: bytes) -> None:
         now = time.monotonic()
