@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ _RENDER_SECONDS = 60.0
 #: A spoken character takes 0.4 s at the slowest, of 22,050 samples a second.
 _BYTES_PER_CHARACTER = 20_000
 _HEADER_BYTES = 44
+_MAX_CHIME_BYTES = 1024 * 1024
 
 
 class Voice(NamedTuple):
@@ -72,30 +74,39 @@ class Sounds:
         return seconds
 
     async def chime(self, rank: Class) -> Path | None:
-        """Return the file of a chime, None while the disk refuses it."""
+        """Return the file of a chime, None while it can't be made: a broadcast is heard without."""
         name = f"chime-{rank}.wav"
-        try:
-            return await asyncio.to_thread(self._chime, name, rank)
-        except OSError as error:
-            _log.warning("no chime: %s", error)
-            return None
+        async with self._locks[name]:
+            try:
+                if not await asyncio.to_thread(self._seconds, name):
+                    await self._make_chime(name, rank)
+            except (OSError, DriverError) as error:
+                _log.warning("no chime: %s", error)
+                return None
+        return self._folder.path(name)
+
+    async def _make_chime(self, name: str, rank: Class) -> None:
+        from village_drivers.programs import run_program
+
+        module = "village_agent.loudspeaker.chimes"
+        made = await run_program(
+            sys.executable, "-m", module, rank, seconds=_RENDER_SECONDS, limit=_MAX_CHIME_BYTES
+        )  # fmt: skip
+        if made.status != 0:
+            raise DriverError("program_failed", f"{module}: {made.stderr}")
+        await asyncio.to_thread(self._write, name, made.stdout)
+
+    def _write(self, name: str, content: bytes) -> None:
+        self._folder.make_room(name, len(content))
+        self._folder.part(name).write_bytes(content)
+        self._folder.keep(name)
 
     def _try_room(self, name: str, size: int) -> None:
-        if self._folder.has(name):
+        if self._seconds(name):
             return
         self._folder.make_room(name, size)
         with self._folder.part(name).open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
-
-    def _chime(self, name: str, rank: Class) -> Path:
-        if self._seconds(name):
-            return self._folder.path(name)
-        from village_agent.loudspeaker.chimes import chime
-
-        content = chime(rank)
-        self._folder.make_room(name, len(content))
-        self._folder.part(name).write_bytes(content)
-        return self._folder.keep(name)
 
     def _seconds(self, name: str) -> float:
         """How long a file sounds; 0 if it is not there, or not as long as its own head says."""
@@ -110,6 +121,7 @@ class Sounds:
     async def _speak(self, text: str, voice: Voice, name: str) -> None:
         from village_drivers.programs import run_program
 
+        await asyncio.to_thread(self._try_room, name, _BYTES_PER_CHARACTER * len(text))
         part = self._folder.part(name)
         # Through a pipe: the process list must not show what a text says.
         done = await run_program(
