@@ -27,7 +27,7 @@ async def test_one_round_leaves_its_evidence(tmp_path: Path) -> None:
     assert process.returncode == 0, output.decode()
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ok"] is True
-    assert len(summary["checks"]) == 14
+    assert len(summary["checks"]) == 15
     with wave.open(str(tmp_path / "broadcast.wav")) as sound:
         assert sound.getnframes() / sound.getframerate() > 2
     assert (tmp_path / "snapshot.jpg").read_bytes().startswith(b"\xff\xd8")
