@@ -54,6 +54,7 @@ async def test_a_programme_is_heard_without_a_link_and_stands_in_the_report(tmp_
             await until(lambda: f"of {VILLAGE}: 1 programmes" in agent.text, 10)
             it.collector.process.kill()
             await it.collector.process.wait()
+            await asyncio.to_thread((it.site.data / "addresses.json").unlink)
             await until(lambda: "finished" in agent.text, 40)
             assert agent.text.count("on horn: started") == 1
             agent.process.kill()
@@ -67,5 +68,5 @@ async def test_a_programme_is_heard_without_a_link_and_stands_in_the_report(tmp_
             assert (area["area"], area["loudspeakers"], area["heard"]) == (VILLAGE, 1, 1)
             (total,) = area["categories"]
             assert (total["category"], total["plays"]) == ("anti_fraud", 1)
-            assert 0 < total["minutes"] < 0.3
+            assert 0.02 < total["minutes"] < 0.3
             assert "on horn: started" not in agent.text, "a restart plays it again"
