@@ -33,10 +33,15 @@ _PARTIALS = ((1.0, 0.7, 5.0), (2.0, 0.2, 8.0), (3.0, 0.1, 12.0))
 _ATTACK_SECONDS = 0.005
 
 
+def chime_seconds(rank: Class) -> float:
+    """Return how long the chime of a class is."""
+    return sum(length for _, length in _TONES[rank])
+
+
 def chime(rank: Class) -> bytes:
     """Return the chime of a class as a WAV file: 16 bit, mono. Takes some tenths of a second on a small box."""
     tones = _TONES[rank]
-    samples = [0.0] * int(RATE * sum(length for _, length in tones))
+    samples = [0.0] * int(RATE * chime_seconds(rank))
     begin = 0.0
     for hertz, length in tones:
         first = int(begin * RATE)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from village_drivers.abilities import FilePlayer, LivePlayer, Loudspeaker, abilities_of
+from village_drivers.abilities import FilePlayer, LivePlayer, Loudspeaker, PunctualPlayer, abilities_of
 from village_drivers.kit import DriverError, NotConnected, Refused
 from village_wire.broadcasts import MAX_LIVE_SECONDS
 
 if TYPE_CHECKING:
+    from village_agent.loudspeaker.instep import Moments
     from village_agent.loudspeaker.live.listening import Listening
     from village_agent.loudspeaker.live.voices import LiveVoice
 
@@ -69,13 +70,17 @@ Script = FileScript | SpokenScript | LiveScript
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be heard. `power` returns once the amplifier is on, or why it may not be."""
+    """What is to be heard. `power` returns once the amplifier is on, or why it may not be.
+
+    `moments` is when chime and content begin, for a `PunctualPlayer`; None: at once.
+    """
 
     script: Script
     begin: float
     volume: float | None
     chime: Path | None = None
     power: Callable[[], Awaitable[str]] | None = None
+    moments: Moments | None = None
 
 
 class Sounding:
@@ -126,7 +131,7 @@ class Sounding:
         script = self.plan.script
         if self.plan.chime is not None and "file_player" in able:
             try:
-                await self._play(self.plan.chime, 0.0, _SLACK_SECONDS)
+                await self._play(self.plan.chime, 0.0, _SLACK_SECONDS, self.plan.moments and self.plan.moments.chime)
             except Refused as error:
                 if error.code in INTERRUPTED:
                     raise
@@ -138,17 +143,26 @@ class Sounding:
         elif "file_player" in able:
             await script.made()
             # The player's own position counts from here on; before, it was the chime's.
-            evidence = await self._play(script.path, self.plan.begin, script.seconds - self.plan.begin, content=True)
+            at = self.plan.moments and self.plan.moments.content
+            evidence = await self._play(
+                script.path, self.plan.begin, script.seconds - self.plan.begin, at, content=True
+            )
         else:
             raise Refused("rejected", "this loudspeaker plays no files")
         return "; ".join(note for note in (evidence, *notes) if note)
 
-    async def _play(self, path: Path, begin: float, seconds: float, *, content: bool = False) -> str:
+    async def _play(
+        self, path: Path, begin: float, seconds: float, at: float | None = None, *, content: bool = False
+    ) -> str:
         player = cast("FilePlayer", self._handle)
         volume = self.plan.volume
+        wait = 0.0 if at is None else max(0.0, at - self._now_ns() / 1e9)
 
         async def play() -> str:
-            work = player.play_from(str(path), volume, begin)
+            if wait and isinstance(player, PunctualPlayer):
+                work = player.play_at(str(path), volume, asyncio.get_running_loop().time() + wait)
+            else:
+                work = player.play_from(str(path), volume, begin)
             self._in_file = content
             return await work
 
@@ -157,7 +171,7 @@ class Sounding:
             return position if position > 0 else None
 
         try:
-            return await self._watched(play(), heard, seconds + _SLACK_SECONDS)
+            return await self._watched(play(), heard, wait + seconds + _SLACK_SECONDS)
         except Refused as error:
             if error.code == "busy":
                 # The position is that of another's sound.

@@ -9,6 +9,7 @@ from functools import partial
 from uuid import UUID
 
 from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry, Told
+from village_agent.loudspeaker.instep import heard_at, lead_seconds, moments
 from village_agent.loudspeaker.item import Item, Patience
 from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
@@ -129,7 +130,7 @@ class Station:
             if item.prepared is None and now >= item.stored.announcement.end:
                 problem = self._around.contents.problem(item.stored) or "its sound was not there in time"
                 self._end(item, "failed", f"expired: {problem}")
-        wanted, over = self._lineup.announcer.choose(now, quiet=self._is_quiet(now))
+        wanted, over = self._lineup.announcer.choose(now, quiet=self._is_quiet(self._heard_at(now)))
         for told in over:
             self._expire(told)
         if self._sounding is not None and (wanted is None or wanted.announcement.id != self._sounding.id):
@@ -168,7 +169,9 @@ class Station:
         if known is not None:
             self._lineup.restore(known)
         else:
-            told = self._lineup.add(item.stored.announcement, self._now(), item.stored.number)
+            lead = lead_seconds(self._around.find(self.device), prepared.script, wanted.start, _chime_seconds(item))
+            ahead = replace(item.stored.announcement, start=item.stored.start - lead)
+            told = self._lineup.add(ahead, self._now(), item.stored.number)
             if told.stage != "queued":
                 self._end(item, told.stage, told.reason)
                 return
@@ -189,16 +192,18 @@ class Station:
             self._changed.set()
             return
         opens = entry.played == 0 and entry.position == 0 and not item.heard
-        first = partial(self._first, item, item.heard, entry, self._is_quiet(now))
+        first = partial(self._first, item, item.heard, entry, self._is_quiet(heard_at(now, item.stored, entry)))
         wanted = item.stored.broadcast
+        handle = self._around.find(self.device)
         plan = Plan(
             script,
             entry.position,
             self._profile.volume(wanted.rank, wanted.volume),
             prepared.chime if opens else None,
             self._supply.begin(),
+            moments(handle, script, item.stored, entry, _chime_seconds(item) if opens else 0.0),
         )
-        self._sounding = Sounding(identity, self._around.find(self.device), plan, self._around.now_ns, first)
+        self._sounding = Sounding(identity, handle, plan, self._around.now_ns, first)
         self._around.notes.put(self._snapshot(item))
         with suppress(TimeoutError):
             async with asyncio.timeout(RECORD_SECONDS):
@@ -336,9 +341,17 @@ class Station:
 
     def _due(self, now: float) -> list[float]:
         """When each of what waits may begin, leaving aside what is held back by quiet hours."""
-        quiet = self._is_quiet(now)
-        entries = self._lineup.announcer.entries
-        return [entry.due for entry in entries if not quiet or entry.announcement.rank in LOUD_AT_NIGHT]
+        return [
+            entry.due
+            for entry in self._lineup.announcer.entries
+            if entry.announcement.rank in LOUD_AT_NIGHT
+            or not self._is_quiet(heard_at(now, self._items[entry.announcement.id].stored, entry))
+        ]
+
+    def _heard_at(self, now: float) -> float:
+        """When that is heard which is taken up now ahead of its start; else now."""
+        entries = [entry for entry in self._lineup.announcer.entries if entry.due <= now]
+        return max((heard_at(now, self._items[entry.announcement.id].stored, entry) for entry in entries), default=now)
 
     def _snapshot(self, item: Item) -> Stored:
         identity = item.id
@@ -356,3 +369,12 @@ class Station:
 
     def _now(self) -> float:
         return self._around.now_ns() / 1e9
+
+
+def _chime_seconds(item: Item) -> float:
+    """How long the chime sounds that opens it, 0 without one."""
+    if item.prepared is None or item.prepared.chime is None:
+        return 0.0
+    from village_agent.loudspeaker.chimes import chime_seconds
+
+    return chime_seconds(item.stored.broadcast.rank)

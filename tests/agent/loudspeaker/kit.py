@@ -120,6 +120,17 @@ class Player:
 
 
 @dataclass
+class PunctualPlayer(Player):
+    """A sound card that can begin at a given moment."""
+
+    ahead_seconds: float = 1.2
+
+    async def play_at(self, path: str, volume: float | None, at: float) -> str:
+        await asyncio.sleep(at - asyncio.get_running_loop().time())
+        return await self.play_from(path, volume, 0.0)
+
+
+@dataclass
 class Chip:
     """A speech chip: a fifth of a second a character."""
 
