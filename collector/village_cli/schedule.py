@@ -47,7 +47,7 @@ def schedule_list(ctx: typer.Context, area: AreaOption = None, as_json: JsonOpti
     if as_json:
         emit(answer.text)
         return
-    found = [
+    found: list[list[Cell | str]] = [
         [
             local_text(next(iter(programme.get("next") or []), None)),
             str(_target(part(schedule, "target"))),

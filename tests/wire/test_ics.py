@@ -65,6 +65,7 @@ def test_the_zone_is_described_as_the_database_has_it() -> None:
     when = Recurrence(start=datetime(2026, 7, 1, 8), zone="Europe/Berlin", rule="FREQ=DAILY")
     text = write_calendar([Entry("a", "A", when, (Piece(text="a"),))], NOW)
     (zone,) = icalendar.Calendar.from_ical(text).walk("VTIMEZONE")
+    assert isinstance(zone, icalendar.Timezone)
     made = zone.to_tz()
     for day in range(0, 3000, 7):
         moment = datetime(2026, 1, 15, 12) + timedelta(days=day)

@@ -51,7 +51,13 @@ def test_another_key_and_any_changed_byte_of_the_content_are_refused() -> None:
     with pytest.raises(InvalidSchedule, match="not signed"):
         read_schedule(payload, OTHER.public_key())
     document = json.loads(payload)
-    for change in ({"number": 8}, {"programmes": []}, {"target": {"area": "441900003002"}}, {"extra": 1}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"number": 8},
+        {"programmes": []},
+        {"target": {"area": "441900003002"}},
+        {"extra": 1},
+    )
+    for change in changes:
         with pytest.raises(InvalidSchedule, match="not signed"):
             read_schedule(json.dumps({**document, **change}).encode(), KEY.public_key())
 
