@@ -11,18 +11,19 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, insert
 
-from tests.collector.kit import OTHER, T0, TOWNSHIP, VILLAGE, add_site, at, batch, entry, event, inventory, result
+from tests.collector.kit import OTHER, T0, TOWNSHIP, VILLAGE, add_site, at, batch, entry, event, result
 from village_collector.ports import ReceivedEvents
 from village_collector.stores.broadcast_reads import ReceiptRecord, Tally
 from village_collector.stores.broadcast_records import Nobody
 from village_collector.stores.control import ControlStore
 from village_collector.stores.receipt_merging import MAX_OTHERS, Standing, group_of
+from village_collector.stores.tables import agents, devices
 from village_wire.broadcasts import FINAL, Stage
 from village_wire.commands import Target
 from village_wire.events import Event, Receipt
 from village_wire.ids import uuid7
-from village_wire.presence import DeviceEntry
 
 BROADCAST = UUID("019a5f3e-7c00-7abc-8def-0123456789ab")
 ARGUMENTS = {"kind": "broadcast", "rank": "notice", "text": "大家好", "times": 1}
@@ -219,12 +220,24 @@ def test_an_agent_speaks_for_itself_only_and_not_without_end(store: ControlStore
     store.store_events([batch("gate-2", receipt("finished", broadcast=UUID(int=9)))])
 
 
-def test_the_receipts_of_a_county_in_one_batch(store: ControlStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_receipts_of_a_county_in_one_batch(store: ControlStore) -> None:
     number = 10_000
-    site: tuple[DeviceEntry, ...] = (SPEAKER,)
     names = [f"agent-{index}" for index in range(number)]
-    for name in names:
-        store.store_inventory(inventory(name, *site), T0)
+
+    def settle(connection: Connection) -> None:
+        # As inventories do, in one transaction.
+        connection.execute(insert(agents), [{"agent": name, "area": VILLAGE} for name in names])
+        speaker = {
+            "device": "speaker",
+            "abilities": " loudspeaker ",
+            "driver": "",
+            "kind": "",
+            "name": "",
+            "firmware": "",
+        }
+        connection.execute(insert(devices), [{"agent": name, **speaker} for name in names])
+
+    store._database.write(settle)
     started = time.perf_counter()
     issue(store, Target(area=TOWNSHIP))
     issued = time.perf_counter() - started
@@ -232,12 +245,9 @@ def test_the_receipts_of_a_county_in_one_batch(store: ControlStore, capsys: pyte
     started = time.perf_counter()
     store.store_events(batches)
     stored = time.perf_counter() - started
-    started = time.perf_counter()
     found, _ = store.broadcast_receipts(str(BROADCAST))
-    read = time.perf_counter() - started
     assert tally(store)[:4] == (number, number, 0, 0)
     assert len(found) == number
-    with capsys.disabled():
-        print(f"\n10,000 loudspeakers: issued in {issued:.2f} s, receipts in {stored:.2f} s, read in {read:.2f} s")
-    assert issued < 5
-    assert stored < 20
+    # Measured: 0.02 s and 0.7 s on SQLite, 0.06 s and 2.1 s on PostgreSQL.
+    assert issued < 3
+    assert stored < 15
