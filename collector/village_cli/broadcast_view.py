@@ -72,7 +72,8 @@ def listed(view: View, language: Language) -> list[Cell | str]:
     content, counts = part(document, "content"), part(document, "counts")
     targets = [part(row, "target") for row in rows(document, "targets")]
     named = ["/".join(filter(None, (text(row, "area"), text(row, "agent"), text(row, "device")))) for row in targets]
-    what = text(content, "title") or text(content, "text") or word("broadcast_file", language)
+    kind = "broadcast_voice" if content.get("live") else "broadcast_file"
+    what = text(content, "title") or text(content, "text") or word(kind, language)
     state = "withdrawn" if document.get("withdrawn") else text(document, "state")
     if document.get("sent") is False:
         state = "unsent"

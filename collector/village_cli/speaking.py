@@ -82,7 +82,7 @@ def speaking(source: Source) -> Iterator[Iterator[bytes]]:
             given = recorder.stdout
         elif "pipe:0" not in source.reading:
             given = subprocess.DEVNULL
-        command = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-fflags", "nobuffer", *source.reading)
+        command = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", *source.reading)
         encoder = children.enter_context(_child((*command, *_OPUS), given))
         if recorder is not None and recorder.stdout is not None:
             # So that each notices the end of the other.

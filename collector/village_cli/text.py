@@ -127,6 +127,7 @@ WORDS: Mapping[str, Bilingual] = {
     "broadcast_over": Bilingual("over", "已结束"),
     "broadcast_withdrawn": Bilingual("withdrawn", "已撤回"),
     "broadcast_unsent": Bilingual("not sent", "未发送"),
+    "broadcast_voice": Bilingual("(live voice)", "（实时喊话）"),
     "broadcast_file": Bilingual("(sound file)", "（音频文件）"),
     "broadcast_open": Bilingual("not over yet", "尚未结束"),
     "broadcast_more": Bilingual(

@@ -37,6 +37,9 @@ from village_wire.commands import Target
 
 router = APIRouter(tags=["broadcasts"])
 
+#: Whoever still speaks learns that nobody listens.
+_FINAL = {"Connection": "close"}
+
 
 class LiveRequest(BaseModel):
     """Where a voice is to be heard."""
@@ -125,18 +128,18 @@ async def speak(deps: Provided, caller: Broadcaster, broadcast: BroadcastPath, r
     try:
         speech = deps.live.find(broadcast, caller.person)
     except NotAnnounced:
-        raise Problem(404, f"no voice is expected as {broadcast}", "live_unknown") from None
+        raise _final(Problem(404, f"no voice is expected as {broadcast}", "live_unknown")) from None
     named = [(placed.target, placed.area) for placed in speech.targets]
     note = partial(note_failed, deps, caller, "broadcast.live_end", named, str(broadcast))
     try:
         spoken = await deps.live.speak(speech, _parts(request))
     except BadStream as error:
         await note(str(error))
-        raise Problem(422, str(error), "live_form") from None
+        raise _final(Problem(422, str(error), "live_form")) from None
     except OSError as error:
         reason = f"the voice can't be recorded, so it was not sent: {error.strerror}"
         await note(reason)
-        raise Problem(503, reason, "store") from None
+        raise _final(Problem(503, reason, "store")) from None
     told = f"{spoken.seconds:.1f} s spoken"
     if spoken.reason:
         await note(f"{told}; {spoken.reason}")
@@ -149,7 +152,9 @@ async def speak(deps: Provided, caller: Broadcaster, broadcast: BroadcastPath, r
         "unsent": spoken.unsent,
         "reason": spoken.reason,
     }
-    return answer("spoken", content)
+    told_all = answer("spoken", content)
+    told_all.headers.update(_FINAL)
+    return told_all
 
 
 @router.get(
@@ -176,6 +181,11 @@ async def recording(deps: Provided, caller: Broadcaster, broadcast: BroadcastPat
         raise Problem(404, "there is no recording of this broadcast", "unknown_broadcast")
     await record(deps, caller, "broadcast.recording", named, found.id)
     return FileResponse(path, media_type="audio/ogg", filename=path.name)
+
+
+def _final(problem: Problem) -> Problem:
+    problem.headers.update(_FINAL)
+    return problem
 
 
 async def _parts(request: Request) -> AsyncIterator[bytes]:
