@@ -317,7 +317,11 @@ class CapSection(_Section):
         examples=[["zh", "en"]],
     )
     feeds: Annotated[tuple[CapFeed, ...], Field(max_length=50)] = Field(
-        (), description="Whose alerts are aired. 播出哪些来源的预警。"
+        (),
+        description="Whose alerts are aired. 播出哪些来源的预警。",
+        examples=[
+            [{"name": "province", "trusted_certificates": ["/etc/village-edge/province.pem"], "quiet_minutes": 10}]
+        ],
     )
 
     @model_validator(mode="after")

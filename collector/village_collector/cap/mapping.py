@@ -10,7 +10,7 @@ from typing import NamedTuple
 from village_collector.cap.alert import Alert, Certainty, Info, Resource, Severity, Urgency, written_time
 from village_collector.cap.areas import Unmapped, map_places
 from village_collector.cap.speech import spoken
-from village_wire.areas import contains
+from village_wire.areas import chain, contains
 from village_wire.broadcasts import CLASSES, Class
 
 #: severity -> urgency -> class. What is past is told by nobody's loudspeaker, but see `ALL_CLEAR`.
@@ -109,7 +109,7 @@ def plan(alert: Alert, now: datetime, languages: Sequence[str] = ("zh", "en")) -
         unmapped += [one._replace(info=number) for one in foreign]
         # The same in another language is for those who were not told in theirs.
         elsewhere = {area for language, told in said.items() if language != info.language for area in told}
-        left = tuple(area for area in areas if not any(contains(known, area) for known in elsewhere))
+        left = tuple(area for area in areas if elsewhere.isdisjoint(chain(area)))
         found = _announcement(alert, info, number, left, now) if left or not areas else _other_language(number, info)
         if isinstance(found, Announcement) and len(announcements) >= MAX_ANNOUNCEMENTS:
             found = NotAired(number, "too_many", f"an alert is heard as {MAX_ANNOUNCEMENTS} announcements at most")
@@ -206,6 +206,7 @@ def narrowed(made: Plan, scope: Sequence[str] | None, loudspeakers: Collection[s
 
     An alert for a whole province is heard in those of its parts for which the caller answers.
     """
+    reached = {above for known in loudspeakers if known for above in chain(known)}
     announcements: list[Announcement] = []
     not_aired, unmapped = list(made.not_aired), list(made.unmapped)
     for one in made.announcements:
@@ -213,7 +214,7 @@ def narrowed(made: Plan, scope: Sequence[str] | None, loudspeakers: Collection[s
         outside = 0
         for area in one.areas:
             mine = _intersection(area, scope)
-            here = [own for own in mine if any(contains(own, known) for known in loudspeakers)]
+            here = [own for own in mine if own in reached]
             kept += here
             if not mine:
                 outside += 1
@@ -230,6 +231,6 @@ def narrowed(made: Plan, scope: Sequence[str] | None, loudspeakers: Collection[s
 
 
 def _intersection(area: str, scope: Sequence[str] | None) -> list[str]:
-    if scope is None or any(contains(own, area) for own in scope):
+    if scope is None or not frozenset(scope).isdisjoint(chain(area)):
         return [area]
     return [own for own in scope if contains(area, own)]

@@ -20,6 +20,7 @@ from village_collector.audit import Audit
 from village_collector.broadcasts.audio import AudioFiles
 from village_collector.broadcasts.service import BadTimes, BroadcastService, NoSound
 from village_collector.cap.alert import Alert, Info, written_time
+from village_collector.cap.areas import Unmapped
 from village_collector.cap.document import InvalidAlert
 from village_collector.cap.mapping import Announcement, NotAired, Plan, class_of, narrowed, plan, supersedes
 from village_collector.cap.reading import alert_of
@@ -42,6 +43,8 @@ ACTION, WITHDRAWAL = "broadcast.cap", "broadcast.withdraw"
 #: An alert without an end may be played again by whoever kept it; so long at least it is remembered.
 _REMEMBERED = timedelta(days=9)
 LOOK_SECONDS = 2.0
+#: An alert for a whole province names thousands of areas in which there is nothing of ours.
+MAX_UNMAPPED = 200
 _CATEGORIES: dict[str, Category] = {"Met": "weather", "Fire": "fire"}
 
 
@@ -295,8 +298,13 @@ def _document(alert: Alert, made: Plan, not_aired: Sequence[NotAired]) -> dict[s
         "references": [str(reference) for reference in alert.references],
         "infos": [_told(number, info) for number, info in enumerate(alert.infos, 1)],
         "not_aired": [one._asdict() for one in not_aired],
-        "unmapped": [one._asdict() for one in made.unmapped],
+        "unmapped": [one._asdict() for one in _bounded(made.unmapped)],
     }
+
+
+def _bounded(unmapped: Sequence[Unmapped]) -> list[Unmapped]:
+    more = len(unmapped) - MAX_UNMAPPED
+    return [*unmapped[:MAX_UNMAPPED], *([Unmapped(0, "", "", f"{more} more are not listed")] if more > 0 else [])]
 
 
 def _told(number: int, info: Info) -> dict[str, Any]:

@@ -27,6 +27,7 @@ _OWN = {
     "DELETE /me/totp",
     "POST /tokens",
     "PUT /audio",
+    "POST /cap",
 }
 #: Every text by which something of the other area could be recognised.
 SECRETS = ("gate-2", OTHER, "stranger", "knock")

@@ -14,7 +14,7 @@ from tests.collector.cap.kit import NOW, example, rainstorm
 from tests.collector.cap.strategies import alerts, infos, places, times
 from village_collector.cap.alert import Alert, Certainty, Info, Pair, Place, Resource, Severity, Urgency
 from village_collector.cap.areas import map_geocode, map_places
-from village_collector.cap.mapping import MAX_AHEAD, MAX_LIFE, REPEATS, TABLE, class_of, plan, supersedes
+from village_collector.cap.mapping import MAX_AHEAD, MAX_LIFE, REPEATS, TABLE, class_of, narrowed, plan, supersedes
 from village_collector.cap.reading import read_alert
 from village_collector.cap.speech import spoken
 from village_wire.areas import contains, parse_area
@@ -236,3 +236,11 @@ def test_a_flood_of_blocks_is_bounded() -> None:
     made = plan(replace(alert, infos=alert.infos * 12), NOW)
     assert len(made.announcements) == 8
     assert [one.code for one in made.not_aired] == ["too_many"] * 4
+
+
+@pytest.mark.timeout(10)
+def test_a_flood_of_areas_takes_no_time() -> None:
+    codes = tuple(Pair("x", f"44{number:07d}") for number in range(1, 6500))
+    made = narrowed(plan(rainstorm({"places": (Place("x", codes),)}), NOW), ("440000000000",), ["440000001001"])
+    assert made.areas == ("440000001000",)
+    assert len(made.unmapped) > 1000

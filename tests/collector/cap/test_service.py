@@ -237,6 +237,14 @@ async def test_areas_without_loudspeakers_do_not_keep_the_others_waiting(site: S
     assert [one["code"] for one in silent.alert.document["not_aired"]] == ["no_loudspeaker"]
 
 
+async def test_what_is_kept_of_a_flood_of_areas_is_bounded(site: Site) -> None:
+    codes = tuple(Pair("x", f"330101{number:03d}") for number in range(1, 900))
+    received = await site.receive(rainstorm({"places": (Place("a", (*codes, Pair("x", VILLAGE))),)}))
+    assert [command.target.area for command in site.heard()] == [VILLAGE]
+    assert len(received.alert.document["unmapped"]) == 201
+    assert received.alert.document["unmapped"][-1]["reason"].endswith("more are not listed")
+
+
 async def test_a_dry_run_leaves_nothing(site: Site) -> None:
     shown = await site.receive(rainstorm(), dry_run=True)
     assert shown.alert.broadcasts[0].arguments["text"] == "暴雨橙色预警。请立即转移。"
