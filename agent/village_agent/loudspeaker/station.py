@@ -77,7 +77,7 @@ class Station:
             self._teller.restore(stored)
         self._add(item)
 
-    def cancel(self, identity: UUID, reason: str) -> bool:
+    def cancel(self, identity: UUID, reason: str, stage: Stage = "cancelled") -> bool:
         """Take a broadcast away, also while it sounds; return whether it was there."""
         item = self._items.get(str(identity))
         if item is None:
@@ -87,13 +87,13 @@ class Station:
             at = self._at(item, self._sounding.position)
             play = self._lineup.entry(item.id).played + 1
         self._lineup.announcer.cancel(str(identity), reason)
-        self._end(item, "cancelled", reason, at=at, play=play)
+        self._end(item, stage, reason, at=at, play=play)
         self._changed.set()
         return True
 
-    def cancel_all(self, reason: str) -> int:
+    def cancel_all(self, reason: str, stage: Stage = "cancelled") -> int:
         """Take everything away; return how much there was."""
-        return sum(self.cancel(item.stored.id, reason) for item in list(self._items.values()))
+        return sum(self.cancel(item.stored.id, reason, stage) for item in list(self._items.values()))
 
     def is_busy(self) -> None:
         """The device says that it speaks."""

@@ -23,7 +23,7 @@ from village_agent.loudspeaker.prefetch import Prefetch
 from village_agent.loudspeaker.settings import LoudspeakersTable
 from village_agent.loudspeaker.sounds import Voice
 from village_agent.loudspeaker.station import Station
-from village_agent.loudspeaker.store import Stored
+from village_agent.loudspeaker.store import Key, Stored
 from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.report import Hub, make_event
 from village_agent.roster import Roster
@@ -104,6 +104,8 @@ class Stations:
         self._stations: dict[str, Station] = {}
         self._changed = asyncio.Event()
         self._known = asyncio.Event()
+        #: What an earlier run had not brought to its end.
+        self._left: frozenset[Key] = frozenset()
         self._withdrawn: OrderedDict[tuple[str, UUID], str] = OrderedDict()
         hub.on_busy = self._is_busy
 
@@ -181,11 +183,11 @@ class Stations:
         return count
 
     async def holds(self, identity: UUID, device: str) -> bool:
-        """Whether a broadcast that an earlier run of the agent accepted is queued here."""
+        """Whether a broadcast that an earlier run of the agent accepted was queued here when this one began."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOAD_SECONDS):
                 await self._known.wait()
-        return device in self._stations and self._stations[device].has(identity)
+        return (device, identity) in self._left
 
     async def _keep_running(self, station: Station) -> None:
         while True:
@@ -194,7 +196,7 @@ class Stations:
             # The outermost edge of a loudspeaker: its fault must reach neither another one nor a door.
             except Exception as error:  # noqa: BLE001
                 _log.exception("loudspeaker %s: what it had to say is dropped", station.device)
-                station.cancel_all(f"fault of the program: {type(error).__name__}")
+                station.cancel_all(f"fault of the program: {type(error).__name__}", "failed")
                 await asyncio.sleep(_FAULT_SECONDS)
 
     def _loaded(self, left: list[Stored], amplifiers: list[str]) -> None:
@@ -210,6 +212,7 @@ class Stations:
                     self._journal.put(stored)
         for amplifier in amplifiers:
             self._amplifiers.release(amplifier, "", self._table.amplifier_off_seconds)
+        self._left = frozenset(written)
         self._known.set()
 
     def _station(self, device: str) -> Station:
