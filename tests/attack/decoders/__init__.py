@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.attack.decoders import agent, cap, cli, collector, drivers, wire
+from tests.attack.decoders import agent, cap, cli, collector, drivers, live, wire
 from tests.attack.decoders.kit import Decoder
 
 DECODERS: Mapping[str, Decoder] = {
-    decoder.name: decoder for module in (wire, drivers, agent, collector, cap, cli) for decoder in module.DECODERS
+    decoder.name: decoder for module in (wire, drivers, agent, collector, cap, live, cli) for decoder in module.DECODERS
 }
