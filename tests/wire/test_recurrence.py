@@ -3,6 +3,7 @@
 # ruff: noqa: DTZ001 - what the clock on a wall shows has no offset.
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
@@ -32,8 +33,8 @@ def rules(draw: st.DrawFn) -> str:
     if days:
         nth = draw(st.sampled_from(("", "1", "2", "-1"))) if frequency in {"MONTHLY", "YEARLY"} else ""
         parts.append("BYDAY=" + ",".join(nth + day for day in days))
-    if frequency != "WEEKLY" and draw(st.booleans()):
-        numbers = draw(st.lists(st.sampled_from((1, 13, 28, 29, 30, 31, -1)), min_size=1, max_size=3, unique=True))
+    if frequency != "WEEKLY" and not days and draw(st.booleans()):
+        numbers = [28, *draw(st.lists(st.sampled_from((1, 13, 29, 30, 31, -1)), min_size=1, max_size=3, unique=True))]
         parts.append("BYMONTHDAY=" + ",".join(map(str, numbers)))
     if draw(st.booleans()):
         months = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True))
@@ -64,6 +65,7 @@ def slowly(rule: str, start: datetime, zone: str, first: datetime, last: datetim
 @settings(max_examples=300, deadline=None)
 @given(rules(), starts, st.sampled_from(ZONES), st.integers(-50, 4000), st.integers(0, 400))
 def test_what_is_jumped_over_changes_nothing(rule: str, start: datetime, zone: str, ahead: int, days: int) -> None:
+    start = next(iter(rrulestr(rule, dtstart=start)))
     made = Recurrence(start=start, zone=zone, rule=rule)
     first = start.replace(tzinfo=UTC) + timedelta(days=ahead)
     last = first + timedelta(days=days)
@@ -73,6 +75,7 @@ def test_what_is_jumped_over_changes_nothing(rule: str, start: datetime, zone: s
 @settings(max_examples=60, deadline=None)
 @given(rules(), starts, st.integers(0, 700), st.integers(1, 399))
 def test_two_windows_are_the_whole(rule: str, start: datetime, ahead: int, cut: int) -> None:
+    start = next(iter(rrulestr(rule, dtstart=start)))
     made = Recurrence(start=start, rule=rule)
     first = start.replace(tzinfo=UTC) + timedelta(days=ahead)
     middle, last = first + timedelta(days=cut), first + MAX_WINDOW
@@ -145,7 +148,7 @@ def test_ten_years_later_costs_no_more() -> None:
         "FREQ=DAILY;COUNT=2;UNTIL=20270101", "FREQ=WEEKLY;BYDAY=1MO", "FREQ=DAILY;BYDAY=XX", "FREQ=DAILY;BYEASTER=1",
         "FREQ=MONTHLY;BYMONTHDAY=0", "FREQ=MONTHLY;BYMONTHDAY=32", "FREQ=DAILY;UNTIL=20270230", "FREQ=DAILY;BYSETPOS=1",
         "FREQ=DAILY;BYSECOND=1", "FREQ=DAILY;BYHOUR=1,2,3,4,5;BYMINUTE=0,1,2,3,4,5,6,7,8,9", "FREQ=DAILY;WKST=1", "FREQ=DAILY;INTERVAL=+-1",
-        "FREQ=DAILY;INTERVAL=", ";",
+        "FREQ=DAILY;INTERVAL=", ";", "FREQ=MONTHLY;BYDAY=TU,-1FR",
     ],
 )  # fmt: skip
 def test_a_rule_that_is_none_is_refused(rule: str) -> None:
@@ -163,18 +166,31 @@ def test_a_zone_that_may_be_a_path_is_refused(zone: str) -> None:
 def test_an_unknown_zone_is_told_when_it_is_needed(zone: str) -> None:
     made = Recurrence(start=datetime(2026, 11, 24, 6), zone=zone)
     with pytest.raises(InvalidRecurrence, match="time zone"):
-        made.check_first()
+        made.check_zone()
     with pytest.raises(InvalidRecurrence, match="time zone"):
         made.between(datetime(2026, 11, 24, tzinfo=UTC), datetime(2026, 11, 25, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
-    "rule", ["FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=30", "FREQ=WEEKLY;BYDAY=WE", "FREQ=DAILY;COUNT=5;BYHOUR=7"]
-)
-def test_a_start_that_the_rule_does_not_give_is_told(rule: str) -> None:
-    with pytest.raises(InvalidRecurrence, match="at its start"):
-        Recurrence(start=datetime(2026, 11, 24, 6), rule=rule).check_first()
-    Recurrence(start=datetime(2026, 11, 24, 6), rule="FREQ=WEEKLY;BYDAY=TU").check_first()
+    "rule",
+    [
+        "FREQ=WEEKLY;BYDAY=WE", "FREQ=DAILY;COUNT=5;BYHOUR=7", "FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "FREQ=MONTHLY;BYDAY=5MO;BYMONTHDAY=1",
+    ],
+)  # fmt: skip
+def test_a_start_that_the_rule_does_not_give_is_refused_at_once(rule: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(ValidationError, match="not due at its start"):
+        Recurrence(start=datetime(2026, 11, 24, 6), rule=rule)
+    assert time.process_time() - begun < 1
+
+
+def test_the_rarest_days_are_found_without_a_walk_through_all_years() -> None:
+    made = Recurrence(start=datetime(2044, 2, 29, 6), rule="FREQ=DAILY;INTERVAL=7;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO")
+    begun = time.process_time()
+    assert shown(made, "2072-01-01", "2073-01-01") == ["2072-02-29 06:00"]
+    assert shown(made, "2073-01-01", "2074-01-01") == []
+    assert time.process_time() - begun < 2
 
 
 @settings(max_examples=300, deadline=None)

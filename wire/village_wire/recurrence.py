@@ -31,6 +31,8 @@ MAX_SEASONS = 12
 #: A longer look ahead is of no use to anybody, and costs up to a second on a small box.
 MAX_WINDOW = timedelta(days=400)
 _DAY = timedelta(days=1)
+#: An interval that leads from any day beyond the last that a datetime can hold.
+_ONE_PERIOD = {"YEARLY": 8000, "MONTHLY": 96_000, "WEEKLY": 420_000, "DAILY": 2_940_000}
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 #: With the number that the library gives each.
 _FREQUENCIES: Mapping[str, Literal[0, 1, 2, 3]] = {"YEARLY": 0, "MONTHLY": 1, "WEEKLY": 2, "DAILY": 3}
@@ -104,6 +106,9 @@ class Season(_Model):
 class Recurrence(_Model):
     """When something is due.
 
+    The rule itself gives `start`: calendars differ in what they make of another one. So a rule that gives nothing at all is none, and
+    the library, which would look for its next time until the year 9999, comes to an end.
+
     `start` is the first time, `rule` an RRULE without its name (empty: once). Left out are the times in `left_out`, days outside all
     `seasons` (none: the whole year), and those in `holidays`, or with `on_holidays` "only" all others.
     """
@@ -119,7 +124,7 @@ class Recurrence(_Model):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if self.rule:
-            _parse(self.rule)
+            _parse(self.rule).check_first(self.start)
         if self.on_holidays == "only" and not self.holidays:
             raise ValueError("without a list of holidays nothing plays on holidays only")
         return self
@@ -141,18 +146,9 @@ class Recurrence(_Model):
         }
         return sorted(time for time in found if start <= time < end)
 
-    def check_first(self) -> None:
-        """Raise `InvalidRecurrence` unless the rule itself gives `start`: calendars differ in whether they would play it otherwise.
-
-        So too where this machine does not know the time zone.
-        """
+    def check_zone(self) -> None:
+        """Raise `InvalidRecurrence` where this machine does not know the time zone."""
         zone_of(self.zone)
-        first = next(self._local_times(self.start, self.start + MAX_WINDOW), None)
-        if first != self.start:
-            shown = "never" if first is None else f"first at {first.isoformat(timespec='minutes')}"
-            raise InvalidRecurrence(
-                f"the rule {self.rule} is due {shown}, and not at its start {self.start.isoformat()}"
-            )
 
     def _plays(self, time: datetime) -> bool:
         day = time.date()
@@ -192,6 +188,7 @@ class _Parts:
     """A rule taken apart. `make(start, until)` gives its times from `start` to `until`, without its own count."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         fields: dict[str, str] = {}
         for part in text.split(";"):
             key, equals, value = part.partition("=")
@@ -233,10 +230,25 @@ class _Parts:
             if match[1] and (not 1 <= abs(nth) <= 53 or self.frequency not in {"MONTHLY", "YEARLY"}):
                 raise InvalidRecurrence(f"BYDAY={one}: a number from 1 to 53, and only monthly or yearly")
             found.append((_WEEKDAYS.index(match[2]), nth))
+        if len({bool(nth) for _, nth in found}) > 1:
+            # The library takes both conditions for one.
+            raise InvalidRecurrence("BYDAY has numbers before all weekdays or before none; make two programmes")
         return found
 
-    def make(self, start: datetime, until: datetime) -> rrule:
-        """Return the library's rule."""
+    def check_first(self, start: datetime) -> None:
+        """Raise `InvalidRecurrence` unless the rule gives this time; looks at the first day, week, month or year only."""
+        try:
+            first = next(iter(self.make(start, start + MAX_WINDOW, _ONE_PERIOD[self.frequency])), None)
+        except (ValueError, OverflowError) as error:
+            raise InvalidRecurrence(str(error)) from None
+        if first != start:
+            shown = "" if first is None else f", but first at {first.isoformat(timespec='minutes')}"
+            raise InvalidRecurrence(
+                f"the rule {self.text} is not due at its start {start.isoformat(timespec='minutes')}{shown}"
+            )
+
+    def make(self, start: datetime, until: datetime, interval: int = 0) -> rrule:
+        """Return the library's rule, with another interval if one is given."""
         from dateutil.rrule import rrule, weekday
 
         days: list[weekday] = [weekday(day, nth or None) for day, nth in self._days]
@@ -244,7 +256,7 @@ class _Parts:
         return rrule(
             _FREQUENCIES[self.frequency],
             dtstart=start,
-            interval=self.interval,
+            interval=interval or self.interval,
             wkst=self._week_start,
             until=until,
             **more,

@@ -250,7 +250,7 @@ def publicity(
 
 async def _programme(deps: Deps, request: ProgrammeRequest) -> Programme:
     try:
-        await asyncio.to_thread(request.when.check_first)
+        await asyncio.to_thread(request.when.check_zone)
     except InvalidRecurrence as error:
         raise Problem(422, f"programme {request.id}: {error}", "bad_request") from None
     items = []

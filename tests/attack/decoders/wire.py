@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.attack.decoders.kit import Decoder
-from village_wire import command_keys, time_answer
+from village_wire import command_keys, schedules, time_answer
 from village_wire.command_keys import (
     CommandKey,
     CommandKeys,
@@ -34,9 +35,12 @@ from village_wire.enrolment import (
     read_token,
 )
 from village_wire.events import decode_events
+from village_wire.ics import InvalidCalendar, read_calendar
 from village_wire.incoming import BadPacket, Packets, Received
 from village_wire.points import CONTENT_DEFLATED, InvalidBatch, check_batch, deflate, inflate
 from village_wire.presence import Ack, AgentStatus, InvalidMessage, Inventory, decode_message
+from village_wire.recurrence import InvalidRecurrence, Recurrence
+from village_wire.schedules import InvalidSchedule, read_schedule
 from village_wire.time_answer import InvalidTime, read_time_answer, read_time_request
 from village_wire.topics import InvalidTopic, parse_topic
 
@@ -72,6 +76,23 @@ def _signed(data: bytes) -> object:
 
 def _signed_time(data: bytes) -> object:
     return read_time_answer(_sign(data, time_answer._DOMAIN), _AGENT, KEY.public_key())
+
+
+def _signed_schedule(data: bytes) -> object:
+    found = read_schedule(_sign(data, schedules._DOMAIN), KEY.public_key())
+    begin = datetime(2026, 11, 24, tzinfo=UTC)
+    return found, [_times(one.when, begin) for one in found.programmes]
+
+
+def _times(when: Recurrence, begin: datetime) -> object:
+    try:
+        return when.between(begin, begin + timedelta(days=32))
+    except InvalidRecurrence as error:
+        return str(error)
+
+
+def _calendar(data: bytes) -> object:
+    return read_calendar(data.decode(errors="replace"))
 
 
 def _signed_keys(data: bytes) -> object:
@@ -165,6 +186,35 @@ _ENROLMENTS: dict[str, tuple[Any, bytes]] = {
         ).encode(),
     ),
 }
+_SCHEDULE = json.dumps(
+    {
+        "target": {"area": "330110101205"},
+        "number": 3,
+        "programmes": [
+            {
+                "id": "morning",
+                "title": "早间",
+                "category": "law",
+                "rank": "routine",
+                "when": {
+                    "start": "2024-01-31T06:30:00",
+                    "rule": "FREQ=MONTHLY;BYDAY=-1WE;BYHOUR=6,18;BYSETPOS=1;UNTIL=20300101T000000Z",
+                    "left_out": ["2026-12-31T06:30:00"],
+                    "seasons": [{"first": "11-01", "last": "02-29"}],
+                    "holidays": ["2026-10-01"],
+                },
+                "items": [{"text": "大家好"}],
+                "volume": 40,
+            }
+        ],
+    }
+).encode()
+_CALENDAR = (
+    "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:a\r\nSUMMARY;LANGUAGE=zh:早间\r\nDURATION:PT20M\r\n"
+    "DTSTART;TZID=Asia/Shanghai:20261125T063000\r\nRRULE:FREQ=DAILY;COUNT=3\r\nEXDATE:20261126T063000\r\n"
+    "X-VILLAGE-SEASONS:11-01/02-29\r\nX-VILLAGE-HOLIDAYS:20261001\r\nX-VILLAGE-VOLUME:40\r\nDESCRIPTION:大家\r\n 好\r\n"
+    "END:VEVENT\r\nEND:VCALENDAR\r\n"
+).encode()
 _LINES = b"\n".join(golden("telemetry.lines"))
 
 DECODERS = (
@@ -205,6 +255,8 @@ DECODERS = (
         golden("clock.json"),
         "json",
     ),
+    Decoder("schedule_signed", _signed_schedule, (InvalidSchedule,), (_SCHEDULE,), "json"),
+    Decoder("calendar", _calendar, (InvalidCalendar,), (_CALENDAR,), "text"),
     Decoder("time_answer_signed", _signed_time, (InvalidTime,), golden("clock.json"), "json"),
     Decoder(
         "command_keys",
