@@ -90,7 +90,7 @@ async def _convert(source: Path, target: Path, measured: Mapping[str, float]) ->
         known = ":".join(f"measured_{name}={measured[key]:.2f}" for key, name in names.items())
         gain = (
             f"loudnorm=I={LOUDNESS}:TP={PEAK}:LRA=11:{known}:offset={measured['target_offset']:.2f}:linear=true"
-            f",aresample={RATE}"
+            f",aresample={RATE},aformat=channel_layouts=mono"
         )
     else:
         # Less than 0.4 s has no loudness, only a peak.

@@ -37,6 +37,13 @@ def test_every_format_becomes_mono_opus_of_one_loudness(tmp_path: Path, name: st
     assert loudness(tmp_path / "out.ogg") == pytest.approx(-16, abs=1.0)
 
 
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000, 96_000])
+def test_every_sampling_rate_is_taken(tmp_path: Path, rate: int) -> None:
+    source = tone(tmp_path / "tone.wav", seconds=1.0, peak=0.3, rate=rate)
+    assert asyncio.run(normalise(source, tmp_path / "out.ogg")) == pytest.approx(1.0, abs=0.05)
+    assert streams(tmp_path / "out.ogg") == "opus,48000,1"
+
+
 @pytest.mark.parametrize("peak", [0.002, 0.9])
 def test_loud_and_quiet_ones_sound_alike(tmp_path: Path, peak: float) -> None:
     asyncio.run(normalise(tone(tmp_path / "tone.wav", peak=peak), tmp_path / "out.ogg"))
