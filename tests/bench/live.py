@@ -2,7 +2,7 @@
 
 PulseAudio has one sink of two channels: bursts of noise are played into the left one, whose monitor is the microphone of
 `village broadcast live`; the agent plays into the right one. One recording of both shows the distance of each burst, with all there
-is in between: microphone, encoder, HTTPS, collector, mosquitto, a bad link, agent, jitter buffer, decoder, player.
+is in between: microphone, encoder, HTTP, collector, mosquitto, a bad link, agent, jitter buffer, decoder, player.
 
 The link is a proxy between broker and agent that does to MQTT what a lossy network does to TCP: 2 % of the segments come 200 ms
 late (the least retransmission time-out of Linux), each takes a further 0 to 80 ms, and none overtakes another. `tc netem` would need a
