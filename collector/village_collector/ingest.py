@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 
 from village_collector.acks import Acks
 from village_collector.agents import Agents
-from village_collector.allowance import EVENTS, READINGS, Allowance
+from village_collector.allowance import EVENTS, READINGS, Allowance, Variety
 from village_collector.mailbox import Mailbox
 from village_collector.ports import BadLine, ControlSink, DeadLetter, Problem, ReceivedEvents, TelemetryStore
 from village_collector.retry import StoreRetry
@@ -85,6 +85,7 @@ class Ingest:
         self._retry = StoreRetry(now)
         self._agents = Agents(control, self._retry, now)
         self._readings_allowed = Allowance("readings", READINGS)
+        self._variety = Variety()
         self._events_allowed = Allowance("events", EVENTS)
         self._readings = Mailbox("telemetry", MAX_TELEMETRY_BYTES)
         self._events = Mailbox("events", MAX_EVENT_BYTES)
@@ -168,7 +169,7 @@ class Ingest:
             except InvalidBatch as error:
                 self._refuse(block, message, place, str(error))
                 continue
-            if not self._readings_allowed.take(place[0], len(part)):
+            if not (self._variety.takes(place[0], part) and self._readings_allowed.take(place[0], len(part))):
                 continue
             lines.append(part)
             size += len(part) + 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from village_collector import allowance
-from village_collector.allowance import Allowance
+from village_collector.allowance import MAX_NAMES, Allowance, Variety
 from village_collector.mailbox import Mailbox
 from village_wire.session import Received
 
@@ -86,3 +86,20 @@ def test_one_flood_leaves_room_for_others(caplog: pytest.LogCaptureFixture) -> N
     box.put(_message("large", 100_000))
     assert box.pop() is not None, "what is larger than a share waits alone"
     assert box._by_topic == {}
+
+
+def _lines(agent: str, *devices: int) -> bytes:
+    return b"\n".join(b"sensor,agent=%s,device=d%d value=1.0 1" % (agent.encode(), device) for device in devices)
+
+
+def test_an_agent_names_so_many_devices_in_a_day_and_others_are_not_concerned(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    variety = Variety(lambda: now)
+    assert all(variety.takes("a1", _lines("a1", *range(start, start + 100))) for start in range(0, MAX_NAMES, 100))
+    assert not variety.takes("a1", _lines("a1", 0, MAX_NAMES))
+    assert not variety.takes("a1", _lines("a1", MAX_NAMES + 1))
+    assert variety.takes("a1", _lines("a1", 0, 1, MAX_NAMES - 1))
+    assert variety.takes("a2", _lines("a2", MAX_NAMES))
+    assert caplog.text.count("a1 sends readings of over") == 1
+    now = 86_401.0
+    assert variety.takes("a1", _lines("a1", MAX_NAMES + 1))

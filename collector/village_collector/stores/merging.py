@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 _StateKey = tuple[str, str, str]
 #: States of one agent: 500 devices in the present session and in three before it.
 MAX_STATES = 2000
+#: Answers of one agent to one command by devices of which none was expected, for which whoever reads the command would wait.
+MAX_UNEXPECTED = 20
 
 
 def chunks(items: Iterable[_T], size: int = CHUNK) -> Iterator[list[_T]]:
@@ -212,6 +214,8 @@ def _concerned(rows: dict[str, _Row], device: str) -> list[_Row]:
         expected = [row for row in rows.values() if row.expected]
         if expected:
             return expected
+    if device not in rows and sum(not row.expected for row in rows.values()) >= MAX_UNEXPECTED:
+        return []
     return [rows.setdefault(device, _Row(expected=False))]
 
 
