@@ -33,13 +33,12 @@ _SAMPLE = Path(__file__).parents[2] / "deploy" / "samples" / "collector-influx.t
 async def configured(folder: Path, influx: str, broker: str) -> AsyncIterator[Program]:
     """Run the sample's configuration; only addresses and folders are those of the test."""
     text = _SAMPLE.read_text()
-    (folder / "broker-password").touch(mode=0o600)
-    (folder / "broker-password").write_text("secret")
     for key, value in {
         "/var/lib/village-collector": str(folder / "data"),
-        "/etc/village-edge/broker-password": str(folder / "broker-password"),
         "/etc/village-edge/influx-token": str(folder / "tokens" / "influx-token"),
-        "mqtt://127.0.0.1:1883": broker,
+        'url = "mqtts://localhost:8883"\npublic_url = "mqtts://broker.example.cn:8883"\nfiles_dir = "/var/lib/village-mosquitto"': (
+            f'url = "{broker}"'
+        ),
         'http://127.0.0.1:8086"\norg': f'{influx}"\norg',
         "port = 8480": "port = 0",
     }.items():

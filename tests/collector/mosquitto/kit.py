@@ -123,9 +123,8 @@ class Broker:
         async with asyncio.timeout(10):
             while True:
                 assert self._process.returncode is None, "".join(self.log)
-                with suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                    writer.close()
+                # It listens before it handles SIGHUP, which would end it.
+                if any(line.rstrip().endswith("running") for line in self.log):
                     return
                 await asyncio.sleep(0.02)
 
