@@ -361,7 +361,7 @@ class Round:
 
 def _is_well(row: dict[str, Any]) -> bool:
     # A machine that is busy otherwise is degraded, and rightly so; nothing here can change it.
-    return row["status"] == "ok" or (row["device"] == "box" and row["status"] == "degraded")
+    return bool(row["status"] == "ok" or (row["device"] == "box" and row["status"] == "degraded"))
 
 
 def _status(rows: dict[str, dict[str, Any]], name: str) -> str:
