@@ -93,7 +93,8 @@ class Forbidden(Problem):
 
     def __init__(self, caller: Caller, right: Right, area: str = "", action: str = "", target: str = "") -> None:
         where = f" in area {area}" if area else ""
-        detail = f"this needs the right '{right}'{where}, which {caller.person} does not have"
+        lacking = caller.person if caller.narrowed is None else f"this token of {caller.person}"
+        detail = f"this needs the right '{right}'{where}, which {lacking} does not have"
         # Apart from the sentence, for clients that tell it in another language.
         super().__init__(403, detail, "right", right=right, area=area)
         self.caller = caller
