@@ -81,6 +81,19 @@ ROWS: Mapping[str, Row] = {
         "One command to an area of 10,000 agents, beside a bare publisher at the same broker",
         (Target("ratio", 1.5, "time until the last agent has it, in raw fan-outs"),),
     ),
+    "loudspeaker": Row(
+        "loudspeaker",
+        "run",
+        "Recorded sound: an emergency over a file, eight loudspeakers that begin together, live voice; and a thousand agents' receipts",
+        (
+            Target(
+                "preempt_s", 0.3, "seconds from the command at the broker to the emergency's first sample, at worst"
+            ),
+            Target("resume_error_s", 0.05, "seconds by which the file went on elsewhere, at worst"),
+            Target("skew_p99_s", 0.02, "seconds between the first and the last of eight outputs of two agents, p99"),
+            Target("live_latency_s", 0.6, "seconds from mouth to ear at 2 % loss and 80 ms jitter"),
+        ),
+    ),
     "agent": Row(
         "agent_footprint",
         "run",

@@ -118,6 +118,10 @@ class Tape:
         """The first sample that came in after a time."""
         return next((count for moment, count in reversed(self.marks) if moment <= at), 0)
 
+    def arrival(self, sample: int) -> float:
+        """When a sample had come in, and so had been played at the latest."""
+        return next(at for at, count in self.marks if count > sample)
+
     def moment(self, sample: float) -> float:
         """When a sample was played: by the quickest blocks around it, for delays come and go and the sink's clock does not."""
         middle = next((at for at, count in self.marks if count >= sample), self.marks[-1][0])

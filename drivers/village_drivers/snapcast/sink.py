@@ -17,6 +17,8 @@ LEAD_SECONDS = 0.1
 #: A server that takes nothing for so long hangs.
 _MAX_BACKLOG_SECONDS = 2.0
 _LATE_SECONDS = 0.1
+#: The server dates a chunk by its beginning when it has it whole.
+_CHUNK_SECONDS = 0.02
 
 
 @contextmanager
@@ -77,10 +79,11 @@ class SnapcastSink:
 
     async def align(self, at: float) -> float:
         """See `sound.sinks.TimedSink`."""
-        await asyncio.sleep(at - self._buffer_seconds - time.monotonic())
+        delay = self._buffer_seconds - _CHUNK_SECONDS
+        await asyncio.sleep(at - delay - time.monotonic())
         now = time.monotonic()
         self._due = now - LEAD_SECONDS
-        return now + self._buffer_seconds
+        return now + delay
 
     async def write(self, block: bytes) -> None:
         """See `sound.sinks.Sink`."""
