@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import atexit
+import base64
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 from uuid import uuid4
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from tests.attack.decoders.drivers import folder
 from tests.attack.decoders.kit import Decoder
-from tests.attack.decoders.wire import KEY, golden
+from tests.attack.decoders.wire import AUTHORITY, KEY, golden
 from village_agent import memory
 from village_agent.clock.clock import Estimate
 from village_agent.clock.undated_file import Undated, UndatedFile
 from village_agent.commands.table import CommandTable
 from village_agent.config import load
+from village_agent.identity.folder import AUTHORITY as CA_FILE
+from village_agent.identity.folder import CERTIFICATE, RECORD, InvalidIdentity, Record, read_identity, write_identity
+from village_agent.identity.folder import KEY as KEY_FILE
 from village_agent.outbox.file import Item, ItemClass, Lane, OutboxFile
 from village_agent.roster import Roster
+from village_wire.command_keys import CommandKey, CommandKeys, encode_command_keys, sign_command_keys
 from village_wire.commands import encode_public_key, read_command
 from village_wire.events import CommandResult, Event, decode_events
 from village_wire.settings import InvalidSettings
@@ -35,6 +44,23 @@ def _config(data: bytes) -> object:
         file.write_bytes(data)
         settings = load(file)
         return settings.agent, [device for device, _, _ in Roster.build(settings).devices()]
+
+
+def _identity(data: bytes) -> object:
+    """The record of an identity beside files that are in order."""
+    with folder() as place:
+        shutil.copytree(_identity_made(), place / "state", symlinks=True)
+        (place / "state/identity").resolve().joinpath(RECORD).write_bytes(data)
+        found = read_identity(place / "state")
+        return found and (found.agent, found.expires, found.address.url)
+
+
+@cache
+def _identity_made() -> Path:
+    place = Path(tempfile.mkdtemp(prefix="village-fuzz-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    write_identity(place, *_IDENTITY)
+    return place
 
 
 def _statm(data: bytes) -> object:
@@ -165,11 +191,29 @@ lock = "gate"
 cards = ["26:00ABCDEF"]
 """
 
+_POINT = AUTHORITY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+_KEYS = CommandKeys(number=1, keys=(CommandKey(key=encode_public_key(KEY.public_key())),))
+_IDENTITY = (
+    Record(
+        agent="lin-1",
+        area="330110101205",
+        broker="mqtts://broker.example:8883",
+        api="https://collector.example:8480",
+        issued=_NOW,
+        expires=_NOW + timedelta(days=365),
+        authority_key=base64.b64encode(_POINT).decode(),
+    ),
+    {KEY_FILE: b"key", CERTIFICATE: b"certificate", CA_FILE: b"authority"},
+    encode_command_keys(sign_command_keys(_KEYS, AUTHORITY)),
+)
+_RECORD = _identity_made().joinpath("identity", RECORD).read_bytes()
+
 #: Damage is a refusal of SQLite's; anything else would end the agent at each start.
 _REFUSALS = (sqlite3.Error,)
 
 DECODERS = (
     Decoder("agent_config", _config, (InvalidSettings,), (_SMALL.encode(),), "text", seconds=5.0, memory=64 << 20),
+    Decoder("identity", _identity, (InvalidIdentity,), (_RECORD,), "json", slow=True),
     Decoder("statm", _statm, (), (b"12345 6789 100 1 0 2 0\n",), "text"),
     *(
         Decoder(name, partial(_database, use), _REFUSALS, (_made(make),), max_bytes=256 * 1024, slow=True)

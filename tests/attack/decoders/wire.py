@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.attack.decoders.kit import Decoder
 from village_wire import command_keys, schedules, time_answer
+from village_wire.audit import START, Act, InvalidEntry, cleaned, link, read_entry
 from village_wire.command_keys import (
     CommandKey,
     CommandKeys,
@@ -160,6 +161,21 @@ _PACKETS = (
     b"\x20\x03\x00\x00\x00\xd0\x00",
 )
 
+_ENTRY = link(
+    START,
+    cleaned(
+        Act(
+            datetime(2026, 11, 24, tzinfo=UTC),
+            "li",
+            "127.0.0.1",
+            "door.unlock",
+            "lin-1/gate",
+            "330110101205",
+            "allowed",
+        )
+    ),
+)
+
 _PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 _KEYS = sign_command_keys(CommandKeys(number=3, keys=(CommandKey(key=encode_public_key(KEY.public_key())),)), AUTHORITY)
 _ENROLMENTS: dict[str, tuple[Any, bytes]] = {
@@ -276,6 +292,13 @@ DECODERS = (
     *(
         Decoder(name, partial(read_enrolment, model), (InvalidEnrolment,), (seed,), "json")
         for name, (model, seed) in _ENROLMENTS.items()
+    ),
+    Decoder(
+        "audit_entry",
+        lambda data: read_entry(data.decode(errors="replace")),
+        (InvalidEntry,),
+        (_ENTRY.text.encode(),),
+        "json",
     ),
     Decoder(
         "mqtt_packets",

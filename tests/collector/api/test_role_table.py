@@ -29,7 +29,12 @@ async def told(client: httpx.AsyncClient, operation: str, place: Place) -> str:
     answer = await client.request(method, path, params=ask.query, json=ask.body)
     # A request of a bad form would be judged by that.
     assert answer.status_code != 500, answer.text
-    assert answer.status_code != 422 or operation in {"POST /enrolments", "POST /renewals", "PUT /audio", "POST /cap"}, answer.text
+    assert answer.status_code != 422 or operation in {
+        "POST /enrolments",
+        "POST /renewals",
+        "PUT /audio",
+        "POST /cap",
+    }, answer.text
     if answer.is_success:
         return "allowed"
     advice = answer.json()["advice"]["en"]

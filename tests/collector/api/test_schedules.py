@@ -60,7 +60,10 @@ async def test_programmes_are_added_changed_and_removed(client: httpx.AsyncClien
     ("more", "told"),
     [
         ({"when": {"start": "2026-11-25T06:30:00", "rule": "FREQ=SECONDLY"}}, "FREQ is one of"),
-        ({"when": {"start": "2026-11-25T06:30:00", "rule": "FREQ=WEEKLY;BYDAY=MO"}}, "not due at its start 2026-11-25T06:30"),
+        (
+            {"when": {"start": "2026-11-25T06:30:00", "rule": "FREQ=WEEKLY;BYDAY=MO"}},
+            "not due at its start 2026-11-25T06:30",
+        ),
         ({"when": {"start": "2026-11-25T06:30:00Z"}}, "no offset"),
         ({"when": {"start": "2026-11-25T06:30:00", "zone": "Mars/Base"}}, "unknown time zone"),
         ({"rank": "emergency"}, "notice"),
