@@ -1,8 +1,9 @@
 """A broadcast with a start time begins on all loudspeakers together.
 
 At that time the first sample of its content is heard. The chime, as long on every loudspeaker, is counted back from it, and so are the
-time for which an amplifier must be on and the silence in which a player shows its pace. What can't begin at a given moment (a speech
-chip) begins as soon as it can from the start time on, with nothing counted back.
+time for which an amplifier must be on and the silence in which a player shows its pace. A second time begins as far after the first as
+on every other loudspeaker. What can't begin at a given moment (a speech chip, a camera) begins as soon as it can from the start time on,
+with nothing counted back.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from village_agent.loudspeaker.sounding import FileScript, Script
 from village_agent.loudspeaker.store import Stored
 from village_drivers.abilities import PunctualPlayer
 from village_wire.clocks import Instant
+
+#: From the last sample of one time until the player is free, on a small box.
+_ENDING_SECONDS = 0.8
+#: A moment that is farther away than any lead comes from a clock that was set.
+_FAR_SECONDS = 30.0
 
 
 class Moments(NamedTuple):
@@ -32,13 +38,36 @@ def lead_seconds(handle: object | None, script: Script, start: Instant | None, c
 
 
 def moments(
-    handle: object | None, script: Script, stored: Stored, entry: Entry, chime_seconds: float
+    handle: object | None, script: Script, stored: Stored, entry: Entry, chime_seconds: float, now: float
 ) -> Moments | None:
-    """When it begins, None for what is not in step: a second time, what goes on, what can't."""
+    """When it begins, None for what is not in step: what goes on, what can't, what comes after its time."""
     lead = lead_seconds(handle, script, stored.broadcast.start, chime_seconds)
-    if not lead or not isinstance(handle, PunctualPlayer) or entry.played or entry.position:
+    if not lead or not isinstance(handle, PunctualPlayer) or not isinstance(script, FileScript) or entry.position:
         return None
-    return Moments(stored.start - lead + handle.ahead_seconds, stored.start)
+    content = stored.start + entry.played * _interval(handle, script, stored)
+    if not now < content < now + _FAR_SECONDS:
+        return None
+    return Moments(content - lead + handle.ahead_seconds, content)
+
+
+def next_due(handle: object | None, script: Script, stored: Stored, played: int, now: float) -> float:
+    """When the time after `played` ones is taken up, of which the last one ends now.
+
+    In step the pause is at least as long as it takes to open the player.
+    """
+    after_pause = now + stored.broadcast.pause
+    if (
+        not lead_seconds(handle, script, stored.broadcast.start, 0.0)
+        or not isinstance(handle, PunctualPlayer)
+        or not isinstance(script, FileScript)
+    ):
+        return after_pause
+    due = stored.start + played * _interval(handle, script, stored) - handle.ahead_seconds
+    return due if now <= due < now + max(stored.broadcast.pause, _FAR_SECONDS) else after_pause
+
+
+def _interval(handle: PunctualPlayer, script: FileScript, stored: Stored) -> float:
+    return script.seconds + max(stored.broadcast.pause, handle.ahead_seconds + _ENDING_SECONDS)
 
 
 def heard_at(now: float, stored: Stored, entry: Entry) -> float:

@@ -9,7 +9,7 @@ from functools import partial
 from uuid import UUID
 
 from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry, Told
-from village_agent.loudspeaker.instep import heard_at, lead_seconds, moments
+from village_agent.loudspeaker.instep import heard_at, lead_seconds, moments, next_due
 from village_agent.loudspeaker.item import Item, Patience
 from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
@@ -201,7 +201,7 @@ class Station:
             self._profile.volume(wanted.rank, wanted.volume),
             prepared.chime if opens else None,
             self._supply.begin(),
-            moments(handle, script, item.stored, entry, _chime_seconds(item) if opens else 0.0),
+            moments(handle, script, item.stored, entry, _chime_seconds(item) if opens else 0.0, now),
         )
         self._sounding = Sounding(identity, handle, plan, self._around.now_ns, first)
         self._around.notes.put(self._snapshot(item))
@@ -268,8 +268,11 @@ class Station:
             self._finish(item, task.result())
 
     def _finish(self, item: Item, evidence: str) -> None:
-        play = self._lineup.entry(item.id).played + 1
-        told = self._lineup.announcer.finished(self._now())
+        play, now = self._lineup.entry(item.id).played + 1, self._now()
+        if item.prepared is not None:
+            due = next_due(self._around.find(self.device), item.prepared.script, item.stored, play, now)
+            now = due - item.stored.broadcast.pause
+        told = self._lineup.announcer.finished(now)
         item.heard, item.tries = False, 0
         if told is None:
             self._around.notes.put(self._snapshot(item))

@@ -121,13 +121,16 @@ class Player:
 
 @dataclass
 class PunctualPlayer(Player):
-    """A sound card that can begin at a given moment."""
+    """A sound card that can begin at a given moment. `ending` is how long it takes to end after the last sample."""
 
     ahead_seconds: float = 1.2
+    ending: float = 0.0
 
     async def play_at(self, path: str, volume: float | None, at: float) -> str:
         await asyncio.sleep(at - asyncio.get_running_loop().time())
-        return await self.play_from(path, volume, 0.0)
+        evidence = await self.play_from(path, volume, 0.0)
+        await asyncio.sleep(self.ending)
+        return evidence
 
 
 @dataclass

@@ -124,10 +124,47 @@ def test_the_end_of_quiet_hours_is_a_start_time_like_any_other() -> None:
     on_bench(work, profile=Profile(quiet=QuietHours.parse("22:00-06:00"), chimes=CHIMES.chimes))
 
 
-def test_a_second_time_follows_after_the_pause() -> None:
+@pytest.mark.parametrize("ending", [0.0, 0.6])
+def test_a_second_time_is_in_step_too_however_long_a_player_takes_to_end(ending: float) -> None:
+    async def work(bench: Bench) -> None:
+        assert isinstance(bench.handle, PunctualPlayer)
+        bench.handle.ending = ending
+        bench.broadcast("water 10", starts=60, times=3, pause=20)
+        await asyncio.sleep(200)
+        assert spans(bench) == [("water 10", 60), ("water 10", 90), ("water 10", 120)]
+
+    on_bench(work)
+
+
+def test_a_pause_that_is_too_short_to_begin_together_is_longer() -> None:
+    async def work(bench: Bench) -> None:
+        bench.broadcast("water 10", starts=60, times=3)
+        await asyncio.sleep(200)
+        assert spans(bench) == [("water 10", 60), ("water 10", 72), ("water 10", 84)]
+
+    on_bench(work)
+
+
+def test_a_second_time_is_in_step_again_after_an_interruption() -> None:
     async def work(bench: Bench) -> None:
         bench.broadcast("water 10", starts=60, times=2, pause=20)
-        await asyncio.sleep(120)
-        assert spans(bench) == [("water 10", 60), ("water 10", 90)]
+        await asyncio.sleep(65)
+        bench.broadcast("flood 5", rank="emergency")
+        await asyncio.sleep(100)
+        assert spans(bench)[-1] == ("water 10", 90)
+
+    on_bench(work)
+
+
+@pytest.mark.parametrize("shift", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_between_two_times_keeps_nobody_silent(shift: float) -> None:
+    async def work(bench: Bench) -> None:
+        bench.broadcast("water 10", starts=60, times=2, pause=20, ends=86_400)
+        await asyncio.sleep(75)
+        bench.shift = shift
+        bench.station.wake()
+        await asyncio.sleep(60)
+        assert [name for name, _ in spans(bench)] == ["water 10", "water 10"]
+        assert spans(bench)[1][1] == pytest.approx(90, abs=2.5)
 
     on_bench(work)
