@@ -200,7 +200,7 @@ def _read(link: Path, folder: Path) -> Identity:
     except (ValidationError, ValueError):
         raise InvalidIdentity(f"{link / RECORD} is damaged; {_AGAIN}") from None
     for name in (KEY, CERTIFICATE, AUTHORITY):
-        if not secrets.compare_digest(record.sha256.get(name, ""), _digest(_content(folder / name))):
+        if record.sha256.get(name) != _digest(_content(folder / name)):
             raise InvalidIdentity(f"{link / name} is not the file that was written at the enrolment; {_AGAIN}")
     document = _content(folder / COMMAND_KEYS, MAX_KEYS_BYTES)
     try:
