@@ -27,7 +27,8 @@ def test_the_valid_is_decoded_to_the_same_thing_before_and_after_the_corpus(deco
     assert all(outcome.accepted for outcome in before)
     for data in corpus.load(decoder):
         run(decoder, data)
-    assert [run(decoder, seed) for seed in decoder.seeds] == before
+    again = decoder.seeds[:3] if decoder.slow else decoder.seeds
+    assert [run(decoder, seed) for seed in again] == before[: len(again)]
 
 
 @each_decoder
@@ -36,7 +37,7 @@ def test_new_inputs_raise_nothing_but_documented_refusals_and_change_nothing(dec
     before = run(decoder, decoder.seeds[0])
 
     @settings(
-        max_examples=_TIMES * (20 if decoder.slow else 200),
+        max_examples=_TIMES * (12 if decoder.slow else 200),
         deadline=None,
         print_blob=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+import ssl
+import warnings
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -257,3 +261,21 @@ def entries(server: Server) -> list[dict[str, Any]]:
         return [json.loads(entry.text) for entry in store.audit_entries(0, 100_000)]
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
+def test_old_tls_is_not_spoken(server: Server, version: str) -> None:
+    if server.url.startswith("http:"):
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    parts = urlsplit(server.url)
+    with (
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as raw,
+        pytest.raises(ssl.SSLError, match=r"(?i)alert|version|eof"),
+    ):
+        context.wrap_socket(raw)
