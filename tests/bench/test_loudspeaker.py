@@ -76,12 +76,14 @@ def test_percentiles() -> None:
 
 @pytest.mark.timeout(180)
 def test_the_row_is_measured_on_recorded_sound() -> None:
-    for program in ("mosquitto", "pulseaudio", "parec", "ffmpeg"):
+    for program in ("mosquitto", "pulseaudio", "parec", "ffmpeg", "snapserver", "snapclient"):
         peer(program)
     figures = loudspeaker.measure(2, 1, 30, True, lambda _: None, live=False)
     assert 0.0 < figures["preempt_s"] < 1.0
     assert abs(figures["resume_error_s"]) < 0.3
-    assert figures["skew"]["heard"] == 16
+    for group in ("skew", "snapcast"):
+        assert figures[group]["heard"] == 16
+        assert all(abs(error) < 0.1 for error in figures[group]["from_the_time_s"])
     # Two recordings of one sink agree, so what two sinks differ by is not the recorders'.
     assert figures["skew"]["recording_error_s"] < 0.005
     assert 0.0 < figures["skew_p50_s"] <= figures["skew_p99_s"] < 0.2
