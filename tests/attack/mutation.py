@@ -128,9 +128,13 @@ def _change_json(random: Random, data: bytes, seeds: Sequence[bytes]) -> bytes:
             holder[key] = holder[key] + holder[key] if isinstance(holder[key], str) else str(holder[key])
     if raw:
         holder[key] = _MARK
-    text = json.dumps(
-        document, ensure_ascii=random.random() < 0.5, separators=random.choice(((",", ":"), (", ", ": ")))
-    )
+    try:
+        text = json.dumps(
+            document, ensure_ascii=random.random() < 0.5, separators=random.choice(((",", ":"), (", ", ": ")))
+        )
+    except (RecursionError, ValueError):
+        # Two deep documents made a deeper one.
+        return _change_bytes(random, data, seeds)
     return text.replace(f'"{_MARK}"', raw).encode(errors="replace")
 
 
