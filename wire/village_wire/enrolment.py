@@ -1,7 +1,8 @@
 """How a box becomes an agent: the token that a person carries to it, its request, and the answer (HTTP, JSON).
 
 A token names the collector's authority by the first 16 bytes of the SHA-256 of its certificate, so that the box knows whom it talks to
-although it has never seen it: it fetches the authority's certificate, compares, and trusts nothing else.
+although it has never seen it: it fetches the authority's certificate, compares, and takes certificates and command keys from nobody else.
+(The API's own certificate may also be one that the system's store trusts.)
 """
 
 from __future__ import annotations
