@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from village_collector.broadcasts.service import BroadcastService
 from village_collector.commands import NotSent
-from village_collector.ports import StoreUnavailable
+from village_collector.looking import keep_looking
 from village_collector.stores.control import ControlStore
 
 _log = logging.getLogger(__name__)
@@ -43,17 +43,7 @@ class Resender:
 
     async def run(self, look_seconds: float = LOOK_SECONDS) -> None:
         """Look at intervals, until cancelled."""
-        failed = False
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailable as error:
-                if not failed:
-                    _log.warning("broadcasts can't be sent again: %s", error)
-                failed = True
-            else:
-                failed = False
-            await asyncio.sleep(look_seconds)
+        await keep_looking(self.look, look_seconds, _log, "broadcasts can't be sent again")
 
     async def look(self) -> None:
         """Tell of what was never sent, send withdrawals that are due, and send to agents that came back; raises `StoreUnavailable`."""

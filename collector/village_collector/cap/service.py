@@ -28,7 +28,7 @@ from village_collector.cap.signature import Signer, verify
 from village_collector.cap.sounds import first_sound
 from village_collector.cap.writing import write_alert
 from village_collector.commands import NotSent
-from village_collector.ports import StoreUnavailable
+from village_collector.looking import keep_looking
 from village_collector.stores.broadcast_records import Nobody
 from village_collector.stores.cap_records import AlertBroadcast, NewAlert, PlannedBroadcast, StoredAlert
 from village_collector.stores.control import ControlStore
@@ -127,17 +127,7 @@ class AlertService:
 
     async def run(self, look_seconds: float = LOOK_SECONDS) -> None:
         """Send what could not be sent, and withdraw what was taken back, until cancelled."""
-        failed = False
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailable as error:
-                if not failed:
-                    _log.warning("alerts can't be looked after: %s", error)
-                failed = True
-            else:
-                failed = False
-            await asyncio.sleep(look_seconds)
+        await keep_looking(self.look, look_seconds, _log, "alerts can't be looked after")
 
     async def look(self) -> None:
         """Do once what is due; raises `StoreUnavailable`."""
