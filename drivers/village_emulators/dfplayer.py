@@ -11,17 +11,12 @@ import argparse
 import asyncio
 import json
 import os
-import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import Self
 
-from village_drivers.kit import DriverError, NotConnected
-from village_drivers.serial_line import SerialLine
 from village_emulators.console import lines
+from village_emulators.serial_device import SerialDevice, run_as_program
 
 #: Folder -> number of the track -> its seconds.
 CardContent = Mapping[str, Mapping[int, float]]
@@ -34,6 +29,7 @@ CARD: CardContent = {
 }
 FAULTS = ("no-card", "no-finished", "finished-twice", "no-acknowledgement", "silent", "noise", "card-unreadable")
 _SD = 2
+_BAUDRATE = 9600
 _MAX_LOG = 1000
 #: A frame takes 10 ms; a pseudo-terminal on a busy machine takes longer.
 _MAX_BYTE_GAP_S = 0.25
@@ -79,8 +75,8 @@ def frame(command: int, value: int, feedback: int = 0) -> bytes:
     return bytes([0x7E, 0xFF, 6, command, feedback, value >> 8, value & 255, check >> 8 & 255, check & 255, 0xEF])
 
 
-class DfPlayerEmulator:
-    """The board at the far end of a line. `hear` and `next_at` know neither line nor clock; the context runs them on one."""
+class DfPlayerEmulator(SerialDevice):
+    """The board at the far end of a line."""
 
     def __init__(
         self,
@@ -91,7 +87,7 @@ class DfPlayerEmulator:
         faults: frozenset[str] = frozenset(),
         told: Callable[[Played], None] | None = None,
     ) -> None:
-        self._path = path
+        super().__init__(path, _BAUDRATE)
         self._speed = speed
         self._card = card
         #: Faults to play, of `FAULTS`; may be changed while it runs.
@@ -107,26 +103,6 @@ class DfPlayerEmulator:
         self._under: _Track | None = None
         self._partial = bytearray()
         self._last_byte = 0.0
-        self._line: SerialLine
-        #: Ends when the line closes.
-        self.task: asyncio.Task[None]
-
-    async def __aenter__(self) -> Self:
-        """Open the line and start; raises as `SerialLine.open`."""
-        self._line = SerialLine.open(self._path, 9600)
-        self.task = asyncio.create_task(self._serve(), name=f"DFPlayer {self._path}")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.task.cancel()
-        await asyncio.wait({self.task})
-        self._line.close()
-        if not self.task.cancelled():
-            failure = self.task.exception()
-            if failure is not None and not isinstance(failure, NotConnected):
-                raise failure
 
     @property
     def busy(self) -> bool:
@@ -137,19 +113,19 @@ class DfPlayerEmulator:
         """Pull the card out."""
         self.faults.add("no-card")
         self._cut(asyncio.get_running_loop().time())
-        await self._say(frame(0x3B, _SD))
+        await self.say(frame(0x3B, _SD))
 
     async def insert_card(self) -> None:
         """Put the card in."""
         self.faults.discard("no-card")
-        await self._say(frame(0x3A, _SD))
+        await self.say(frame(0x3A, _SD))
 
     async def restart(self) -> None:
         """Lose power for a moment."""
         self._cut(asyncio.get_running_loop().time())
         self._partial.clear()
         self.volume = 30
-        await self._say(self._ready())
+        await self.say(self.greeting())
 
     async def pause(self) -> None:
         """Press the button on the board."""
@@ -207,7 +183,7 @@ class DfPlayerEmulator:
             case 0x0C:
                 self._cut(now)
                 self.volume = 30
-                return self._ready()
+                return self.greeting()
             case 0x0F:
                 return self._play(f"{value >> 8:02}", value & 255, now)
             case 0x12:
@@ -221,7 +197,7 @@ class DfPlayerEmulator:
             case 0x16:
                 self._cut(now)
             case 0x3F:
-                return self._ready()
+                return self.greeting()
             case _:
                 return self._query(command, value)
         return b""
@@ -303,25 +279,15 @@ class DfPlayerEmulator:
         places = [(folder, number) for folder, numbers in self._card.items() for number in numbers]
         return places[index - 1] if 1 <= index <= len(places) else ("", 0)
 
-    def _ready(self) -> bytes:
+    def greeting(self) -> bytes:
+        """Tell that it is there, with or without a card."""
         return frame(0x3F, 0 if "no-card" in self.faults else _SD)
 
-    async def _say(self, answers: bytes) -> None:
+    async def say(self, answers: bytes) -> None:
+        """Write to the line, unless a fault keeps it silent."""
         if answers and "silent" not in self.faults:
             noise = os.urandom(_NOISE_BYTES).replace(b"\x7e", b"\x7f") if "noise" in self.faults else b""
             await self._line.write(noise + answers)
-
-    async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        await self._say(self._ready())
-        while True:
-            data = b""
-            try:
-                async with asyncio.timeout_at(self.next_at()):
-                    data = await self._line.read()
-            except TimeoutError:
-                pass
-            await self._say(self.hear(data, loop.time()))
 
 
 async def _steer(board: DfPlayerEmulator) -> None:
@@ -345,23 +311,6 @@ async def _steer(board: DfPlayerEmulator) -> None:
         print(line, flush=True)
 
 
-async def _run(board: DfPlayerEmulator, path: str) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with board:
-        print(json.dumps({"event": "ready", "port": path}), flush=True)
-        stopping = asyncio.create_task(stop.wait(), name="wait for a signal")
-        steering = asyncio.create_task(_steer(board), name="take commands")
-        await asyncio.wait({stopping, board.task}, return_when=asyncio.FIRST_COMPLETED)
-        steering.cancel()
-        await asyncio.wait({steering})
-        if not stopping.done():
-            stopping.cancel()
-            board.task.result()
-
-
 def _print(played: Played) -> None:
     print(json.dumps({"event": "played"} | asdict(played)), flush=True)
 
@@ -377,12 +326,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.speed <= 0:
         parser.error("--speed is above 0. 速度倍数必须大于 0。")
-    try:
-        board = DfPlayerEmulator(options.port, speed=options.speed, faults=frozenset(options.fault), told=_print)
-        asyncio.run(_run(board, options.port))
-    except DriverError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    board = DfPlayerEmulator(options.port, speed=options.speed, faults=frozenset(options.fault), told=_print)
+    run_as_program(board, options.port, _steer(board))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""What the emulated speech chips share. Written from the data sheets, without the drivers' frames, as a second reading of them.
-
-`hear` and `next_at` know neither line nor clock; the asynchronous context runs them on a serial device.
-"""
+"""What the emulated speech chips share. Written from the data sheets, without the drivers' frames, as a second reading of them."""
 
 from __future__ import annotations
 
@@ -9,17 +6,14 @@ import argparse
 import asyncio
 import json
 import re
-import signal
-import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from village_drivers.kit import DriverError, NotConnected
-from village_drivers.serial_line import SerialLine
+from village_emulators import serial_device
+from village_emulators.serial_device import SerialDevice
 
 READY, ACCEPTED, REJECTED, SPEAKING, IDLE = b"\x4a", b"\x41", b"\x45", b"\x4e", b"\x4f"
 
@@ -51,7 +45,7 @@ class _Speech:
     paused_at: float | None = None
 
 
-class SpeechChipEmulator(ABC):
+class SpeechChipEmulator(SerialDevice):
     """A chip at the far end of a line. Subclasses know the frames."""
 
     #: Level after power-up and after the mark `[d]`.
@@ -67,9 +61,8 @@ class SpeechChipEmulator(ABC):
         baudrate: int | None = None,
         told: Callable[[Spoken], None] | None = None,
     ) -> None:
-        self._path = path
+        super().__init__(path, self.default_baudrate if baudrate is None else baudrate)
         self._speed = speed
-        self._baudrate = self.default_baudrate if baudrate is None else baudrate
         #: Hears of every text as it ends.
         self.told = told
         self.volume = self.default_volume
@@ -84,26 +77,6 @@ class SpeechChipEmulator(ABC):
         self._speech: _Speech | None = None
         self._partial = bytearray()
         self._last_byte = 0.0
-        self._line: SerialLine
-        #: Ends when the line closes.
-        self.task: asyncio.Task[None]
-
-    async def __aenter__(self) -> Self:
-        """Open the line and start; raises as `SerialLine.open`."""
-        self._line = SerialLine.open(self._path, self._baudrate)
-        self.task = asyncio.create_task(self._serve(), name=f"{type(self).__name__} {self._path}")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.task.cancel()
-        await asyncio.wait({self.task})
-        self._line.close()
-        if not self.task.cancelled():
-            failure = self.task.exception()
-            if failure is not None and not isinstance(failure, NotConnected):
-                raise failure
 
     def hear(self, data: bytes, now: float) -> bytes:
         """Take in what came on the line by `now` (seconds of any clock); return what the chip answers."""
@@ -206,33 +179,14 @@ class SpeechChipEmulator(ABC):
             if self.told is not None:
                 self.told(spoken)
 
-    async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        await self._line.write(READY)
-        while True:
-            data = b""
-            try:
-                async with asyncio.timeout_at(self.next_at()):
-                    data = await self._line.read()
-            except TimeoutError:
-                pass
-            answers = self.hear(data, loop.time())
-            if answers and not self.deaf:
-                await self._line.write(answers)
+    def greeting(self) -> bytes:
+        """Tell that it is ready."""
+        return READY
 
-
-async def _serve(emulator: SpeechChipEmulator, path: str) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with emulator:
-        print(json.dumps({"event": "ready", "port": path}), flush=True)
-        stopping = asyncio.create_task(stop.wait(), name="wait for a signal")
-        await asyncio.wait({stopping, emulator.task}, return_when=asyncio.FIRST_COMPLETED)
-        if not stopping.done():
-            stopping.cancel()
-            emulator.task.result()
+    async def say(self, answer: bytes) -> None:
+        """Write to the line, unless it is deaf."""
+        if not self.deaf:
+            await super().say(answer)
 
 
 def _print(spoken: Spoken) -> None:
@@ -248,9 +202,5 @@ def run_as_program(emulator: type[SpeechChipEmulator], name: str) -> None:
     options = parser.parse_args()
     if options.speed <= 0:
         parser.error("--speed is above 0. 语速倍数必须大于 0。")
-    try:
-        chip = emulator(options.port, speed=options.speed, baudrate=options.baudrate, told=_print)
-        asyncio.run(_serve(chip, options.port))
-    except DriverError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    chip = emulator(options.port, speed=options.speed, baudrate=options.baudrate, told=_print)
+    serial_device.run_as_program(chip, options.port)
