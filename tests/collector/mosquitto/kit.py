@@ -118,13 +118,14 @@ class Broker:
         self.log: list[str] = []
 
     async def start(self) -> None:
+        told = len(self.log)
         self._process = await asyncio.create_subprocess_exec(*self._command, stdout=DEVNULL, stderr=PIPE)
         self._reader = asyncio.create_task(self._read(), name="mosquitto's log")
         async with asyncio.timeout(10):
             while True:
                 assert self._process.returncode is None, "".join(self.log)
                 # It listens before it handles SIGHUP, which would end it.
-                if any(line.rstrip().endswith("running") for line in self.log):
+                if any(line.rstrip().endswith("running") for line in self.log[told:]):
                     return
                 await asyncio.sleep(0.02)
 

@@ -123,7 +123,8 @@ def test_a_collector_has_a_name_that_no_agent_can_have(tmp_path: Path, authority
 def test_a_passing_certificate_ends_within_minutes_and_is_nobody_elses(authority: Authority, tmp_path: Path) -> None:
     issued = authority.issue_passing("gate-1", NOW, 0x1234)
     assert (issued.serial, issued.subject, issued.not_after - NOW < timedelta(minutes=6)) == ("1234", "gate-1", True)
-    assert openssl_verify(tmp_path, issued.pem, "-purpose", "sslclient") == ""
+    at = ("-attime", str(int(NOW.timestamp())))
+    assert openssl_verify(tmp_path, issued.pem, "-purpose", "sslclient", *at) == ""
     assert authority.issue_passing("village_probe", NOW).serial != authority.issue_passing("village_probe", NOW).serial
     for name in (COLLECTOR, "village_server", "Gate", ""):
         with pytest.raises(ValueError, match="neither an agent id"):
