@@ -37,7 +37,7 @@ LIVE_EXAMPLES = examples(
     "village broadcast live --to 441900003001",
     "village broadcast live --to 441900003000 --class emergency --no-chime --from pulse:headset",
     "village broadcast live --to gate-1/speaker --from speech.mp3",
-    "ffmpeg -i rtsp://… -f wav - | village broadcast live --to 441900003001 --from -",
+    "village broadcast live --to 441900003001 --from - < speech.wav",
 )
 RECORDING_EXAMPLES = examples(
     "village broadcast recording 019a5f3e-7c00-7abc-8def-0123456789ab -o speech.ogg",
