@@ -6,10 +6,13 @@ import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from village_wire.address import NO_CHECK_TIME
+
+if TYPE_CHECKING:
+    import http.client
 
 #: Of one step on the way (name, connection, handshake, each piece of the answer).
 STEP_SECONDS = 20.0
@@ -59,6 +62,18 @@ def trust(
     return context
 
 
+def open_connection(url: str, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    """Return a connection to the host of an http or https URL, not made yet; `context` is for https."""
+    # Costs half a megabyte and is seldom needed.
+    import http.client
+
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=STEP_SECONDS, context=context)
+    return http.client.HTTPConnection(host, port, timeout=STEP_SECONDS)
+
+
 def call(
     method: str,
     url: str,
@@ -78,12 +93,7 @@ def call(
 
     parts = urlsplit(url)
     deadline = time.monotonic() + ANSWER_SECONDS
-    host, port = parts.hostname or "", parts.port
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        connection = http.client.HTTPSConnection(host, port, timeout=STEP_SECONDS, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=STEP_SECONDS)
+    connection = open_connection(url, context)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     try:
         connection.request(method, target, body, dict(headers or {}))

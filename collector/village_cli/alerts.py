@@ -12,9 +12,10 @@ from village_cli.broadcast_view import following, sentence
 from village_cli.broadcast_watch import HEARD, NOWHERE, OPEN, PARTLY, View, broadcast_id, watch
 from village_cli.broadcast_watch import SCHEMA as BROADCAST_SCHEMA
 from village_cli.documents import number, part, rows, text
-from village_cli.failures import INTERRUPTED, USAGE, Failure, answering
+from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import JsonOption, connect, examples, settings_of
-from village_cli.tables import Cell, Table, emit, note, say, show
+from village_cli.sending import goes_on_without_us
+from village_cli.tables import Cell, Table, emit, say, show
 from village_cli.text import Bilingual, Language, word
 from village_cli.times import local_text
 
@@ -209,7 +210,7 @@ def _followed(client: Client, answer: Answer, language: Language, *, as_json: bo
     """Watch all broadcasts that are aired and begin at once, one after the other; return how they stand then."""
     views = []
     look = f"village broadcast alerts {_identity(answer)}"
-    try:
+    with goes_on_without_us("broadcast_goes_on", look, language):
         for one in rows(answer.document, "broadcasts"):
             if one.get("state") != "aired" or one.get("taken_back"):
                 continue
@@ -221,12 +222,6 @@ def _followed(client: Client, answer: Answer, language: Language, *, as_json: bo
             else:
                 with following(language) as changed:
                     views.append(View(watch(client, first, changed).document))
-    except KeyboardInterrupt:
-        note(word("broadcast_goes_on", language).format(command=look))
-        raise typer.Exit(INTERRUPTED) from None
-    except Failure:
-        note(word("broadcast_goes_on", language).format(command=look))
-        raise
     return views
 
 

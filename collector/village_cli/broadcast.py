@@ -11,10 +11,10 @@ from village_cli.broadcast_request import Category, Rank, Wish, now, read_text, 
 from village_cli.broadcast_view import following, listed, result
 from village_cli.broadcast_watch import NOWHERE, SCHEMA, View, broadcast_id, watch
 from village_cli.documents import rows, text
-from village_cli.failures import INTERRUPTED, Failure, answering
+from village_cli.failures import answering
 from village_cli.options import JsonOption, NoWaitOption, ToOption, connect, examples, settings_of
-from village_cli.sending import carry_out
-from village_cli.tables import Table, emit, note, say, show
+from village_cli.sending import carry_out, goes_on_without_us
+from village_cli.tables import Table, emit, say, show
 from village_cli.target import parse_target
 from village_cli.text import Language, word
 
@@ -258,17 +258,11 @@ def _issue(
 def follow(client: Client, first: Answer, language: Language, *, as_json: bool) -> Answer:
     """Show what becomes of a broadcast until its end, or until Ctrl-C, which ends the program but not the broadcast."""
     look = f"village broadcast show {broadcast_id(text(first.document, 'id'))}"
-    try:
+    with goes_on_without_us("broadcast_goes_on", look, language):
         if as_json:
             return watch(client, first, lambda _: None)
         with following(language) as changed:
             return watch(client, first, changed)
-    except KeyboardInterrupt:
-        note(word("broadcast_goes_on", language).format(command=look))
-        raise typer.Exit(INTERRUPTED) from None
-    except Failure:
-        note(word("broadcast_goes_on", language).format(command=look))
-        raise
 
 
 def finish(answer: Answer, language: Language, coverage: float | None, *, as_json: bool) -> None:

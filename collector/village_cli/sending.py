@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -49,15 +50,22 @@ def carry_out(
                 say(word("sent", language).format(id=command_id(first.document)))
                 say(word("look_later", language).format(command=look))
             return
-        try:
+        with goes_on_without_us("goes_on", look, language):
             last = watch(client, first, _ignore) if as_json else _watch_for_people(client, first, language)
-        except KeyboardInterrupt:
-            note(word("goes_on", language).format(command=look))
-            raise typer.Exit(INTERRUPTED) from None
-        except Failure:
-            note(word("goes_on", language).format(command=look))
-            raise
     finish(last, language, done_key=done_key, as_json=as_json)
+
+
+@contextmanager
+def goes_on_without_us(key: str, look: str, language: Language) -> Iterator[None]:
+    """Watch what goes on without this program: whoever ends the watching, or loses the collector, is told where to look (`look`)."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(word(key, language).format(command=look))
+        raise typer.Exit(INTERRUPTED) from None
+    except Failure:
+        note(word(key, language).format(command=look))
+        raise
 
 
 def show_command(ctx: typer.Context, identity: str, *, as_json: bool, done_key: str) -> None:

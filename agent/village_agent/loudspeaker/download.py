@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from village_agent.https import STEP_SECONDS, NotReached
+from village_agent.https import STEP_SECONDS, NotReached, open_connection
 from village_wire.broadcasts import Audio
 
 if TYPE_CHECKING:
@@ -39,12 +39,7 @@ def download(url: str, audio: Audio, part: Path, context: ssl.SSLContext | None,
     have = _size(part, audio.bytes)
     if have < audio.bytes:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, timeout=STEP_SECONDS, context=context)
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=STEP_SECONDS)
+        connection = open_connection(url, context)
         headers = {"Authorization": f"Bearer {audio.token}", **({"Range": f"bytes={have}-"} if have else {})}
         try:
             try:

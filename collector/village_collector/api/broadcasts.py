@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated
 
@@ -198,29 +199,27 @@ async def record(
     deps: Deps, caller: Caller, action: str, named: list[tuple[Target, str]], broadcast: str, reason: str = ""
 ) -> None:
     """One entry for each target, so that each area's log shows it; they share one transaction."""
-    await asyncio.gather(
-        *(
-            deps.audit.record(
-                caller.person,
-                caller.address,
-                action,
-                target=shown_target(target),
-                area=area,
-                reason=reason,
-                command=broadcast,
-            )
-            for target, area in named
-        )
-    )
+    await _of_each(deps.audit.record, caller, action, named, broadcast, reason)
 
 
 async def note_failed(
     deps: Deps, caller: Caller, action: str, named: list[tuple[Target, str]], broadcast: str, reason: str
 ) -> None:
     """Record that an act came to nothing, for each target."""
+    await _of_each(deps.audit.failed, caller, action, named, broadcast, reason)
+
+
+async def _of_each(
+    write: Callable[..., Awaitable[None]],
+    caller: Caller,
+    action: str,
+    named: list[tuple[Target, str]],
+    broadcast: str,
+    reason: str,
+) -> None:
     await asyncio.gather(
         *(
-            deps.audit.failed(
+            write(
                 caller.person,
                 caller.address,
                 action,
