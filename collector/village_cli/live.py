@@ -116,7 +116,7 @@ def broadcast_recording(
 
     保存实时喊话录音（Ogg Opus）；收听行为记入审计日志。
     """
-    from village_cli.camera import save
+    from village_cli.saving import save
 
     with connect(ctx) as client:
         content = client.recording(f"/live/{broadcast_id(identity)}/recording")

@@ -42,8 +42,8 @@ def test_a_file_is_overwritten_only_by_force(camera: Collector, village: Village
 
 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
-    from village_cli.camera import save
     from village_cli.failures import Failure
+    from village_cli.saving import save
 
     file = tmp_path / "gate.jpg"
     file.write_text("precious")
