@@ -31,9 +31,9 @@ class _Port:
         except SessionError as error:
             raise _lost(error) from None
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         try:
-            await self._connection.publish(Publication(topic, payload, retain=retain))
+            return await self._connection.publish(Publication(topic, payload, retain=retain))
         except SessionError as error:
             raise _lost(error) from None
 

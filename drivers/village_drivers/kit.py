@@ -139,8 +139,8 @@ class BrokerPort(Protocol):
     async def subscribe(self, topic_filter: str) -> None:
         """Subscribe at QoS 1; raises `NotConnected`."""
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish at QoS 1 and wait for the broker's answer; raises `NotConnected`."""
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Publish at QoS 1 and wait for the broker's answer: False if it says that nobody subscribes to it; raises `NotConnected`."""
 
     def messages(self) -> AsyncIterator[Message]:
         """Messages as they come; raises `NotConnected` when the connection ends."""

@@ -58,6 +58,8 @@ _T = TypeVar("_T")
 
 #: Answers of the broker take less than this on any working link; a longer wait means that the link is gone.
 ANSWER_SECONDS = 15.0
+#: MQTT 5, section 3.4.2.1: no matching subscribers.
+_NO_SUBSCRIBERS = 16
 #: MQTT 5, section 3.2.2.2: bad user name or password, not authorized, banned.
 _NOT_AUTHORISED = frozenset({134, 135, 138})
 
@@ -81,8 +83,11 @@ class Connection:
             if code.value >= 128:
                 raise SessionError(f"the broker refuses the subscription to {subscription.topic_filter}: {code}")
 
-    async def publish(self, message: Publication) -> None:
-        """Send a message and wait for the broker's answer (QoS 1); raises `SessionError`, also where the broker refuses it."""
+    async def publish(self, message: Publication) -> bool:
+        """Send a message and wait for the broker's answer (QoS 1); raises `SessionError`, also where the broker refuses it.
+
+        False if the broker says that nobody subscribes to the topic; not every broker does.
+        """
         properties = (
             _publish_properties(message)
             if message.expiry is not None or message.content_type or message.response_topic
@@ -95,7 +100,11 @@ class Connection:
             except aiomqtt.MqttError as error:
                 raise SessionError(str(error)) from None
         else:
-            await self._answer(call)
+            try:
+                await self._answer(call)
+            except _NobodyListens:
+                return False
+        return True
 
     async def send(self, messages: Sequence[Publication]) -> None:
         """Send all at QoS 0, and wait until the system's socket has taken them; raises `SessionError`.
@@ -154,10 +163,16 @@ class Connection:
             if not task.done():
                 raise SessionError("the connection ended before the broker answered")
             return task.result()
+        except _NobodyListens:
+            raise
         except aiomqtt.MqttError as error:
             raise SessionError(str(error)) from None
         finally:
             task.cancel()
+
+
+class _NobodyListens(aiomqtt.MqttError):
+    """The broker took a message for which it knows no subscriber."""
 
 
 class _Client(aiomqtt.Client):
@@ -171,6 +186,8 @@ class _Client(aiomqtt.Client):
         self.tls_problem = ""
         #: Messages that the broker refused, by packet number.
         self._denied: dict[int, str] = {}
+        #: Packet numbers of messages without a subscriber.
+        self._unheard: set[int] = set()
         #: Set while nothing waits to be written.
         self.written = asyncio.Event()
         # Then `ack` is ours to call.
@@ -181,6 +198,8 @@ class _Client(aiomqtt.Client):
     ) -> None:
         if reason_code.value >= 128:
             self._denied[mid] = str(reason_code)
+        elif reason_code.value == _NO_SUBSCRIBERS:
+            self._unheard.add(mid)
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
     @contextmanager
@@ -190,6 +209,9 @@ class _Client(aiomqtt.Client):
         # aiomqtt takes every answer of the broker for a yes.
         if pending_dict is self._pending_publishes and (reason := self._denied.pop(mid, "")):
             raise aiomqtt.MqttError(f"the broker refuses a message: {reason}")
+        if pending_dict is self._pending_publishes and mid in self._unheard:
+            self._unheard.discard(mid)
+            raise _NobodyListens("nobody subscribes to it")
 
     @property
     def open(self) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from village_drivers.kit import DriverConfig
+from village_drivers.mqtt.loudspeaker_tables import LoudspeakerTable, SpeaksTable
 
 
 def _broker_url(url: str) -> str:
@@ -49,6 +50,27 @@ class MqttConfig(DriverConfig):
     max_devices: int = Field(
         100, ge=1, le=500, description="More devices than this are ignored. 最多设备数。", examples=[100]
     )
+
+    loudspeakers: tuple[LoudspeakerTable, ...] = Field(
+        (),
+        max_length=100,
+        description="Loudspeakers on this broker that do not announce themselves. 不自我宣告的 MQTT 喇叭。",
+        examples=[[{"id": "market-speaker", "protocol": "hermes", "site": "market"}]],
+    )
+    speaks: tuple[SpeaksTable, ...] = Field(
+        (),
+        max_length=100,
+        description="Devices that announce themselves and whose notify entity speaks its text. 其 notify 实体能朗读文本的自我宣告设备。",
+        examples=[[{"match": "kitchen-panel*"}]],
+    )
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        names = [table.id for table in self.loudspeakers]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} has two tables [[devices.loudspeakers]]")
+        return self
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:

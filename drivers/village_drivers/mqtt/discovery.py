@@ -27,6 +27,7 @@ from village_drivers.mqtt.keys import (
     read_word,
 )
 from village_drivers.mqtt.measures import measure_of
+from village_drivers.mqtt.payloads import InvalidPayload, parse_command_template
 from village_drivers.mqtt.templates import UnsupportedTemplate, fill_command
 
 #: Device announcements with dozens of components stay below 40 KB.
@@ -142,6 +143,8 @@ def _by_component(component: str, name: str, entity: Entity, config: Mapping[str
             read_payload_text(config, "state_locked", "LOCKED"),
         )
         return replace(entity, role="lock", state_on=on, state_off=off)
+    if component == "notify":
+        return _notify(entity, config)
     if component == "device_automation":
         return _trigger(entity, config)
     if component == "event":
@@ -180,6 +183,14 @@ def _light(entity: Entity, config: Mapping[str, Any]) -> Entity:
         entity, config, ("payload_on", "ON"), ("payload_off", "OFF"), template_key="state_value_template"
     )
     return replace(commanded, state_on=on, state_off=off)
+
+
+def _notify(entity: Entity, config: Mapping[str, Any]) -> Entity:
+    try:
+        say = parse_command_template(read_text(config.get("command_template")) or "{{ value }}")
+    except InvalidPayload as error:
+        raise UnsupportedTemplate(str(error)) from None
+    return replace(entity, role="speaker", command_topic=read_topic(config, "command_topic"), say=say)
 
 
 def _trigger(entity: Entity, config: Mapping[str, Any]) -> Entity:

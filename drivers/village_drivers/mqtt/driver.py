@@ -23,6 +23,7 @@ from village_drivers.kit import (
 from village_drivers.mqtt.config import MqttConfig
 from village_drivers.mqtt.entities import Entity
 from village_drivers.mqtt.locks import OpenLocks
+from village_drivers.mqtt.loudspeakers import Loudspeakers
 from village_drivers.mqtt.site import GRACE_SECONDS, Changes, Site
 
 _log = logging.getLogger(__name__)
@@ -72,7 +73,11 @@ class MqttDevices:
     def __init__(self, config: MqttConfig, services: Services) -> None:
         self._config = config
         self._services = services
-        self._site = Site(config.discovery_prefix, config.include, config.max_devices, self._hear_state)
+        self._lost = NotConnected("starting", "not connected to the broker yet")
+        self._loudspeakers = Loudspeakers(config.loudspeakers, config.speaks, self._lost)
+        self._site = Site(
+            config.discovery_prefix, config.include, config.max_devices, self._hear_state, self._loudspeakers.why_silent
+        )
         self._devices: dict[str, Device] = {}
         self._locks = OpenLocks(services.state_dir / f"{config.id}.json")
         self._waiting: dict[str, list[tuple[bool, asyncio.Future[None]]]] = {}
@@ -80,14 +85,13 @@ class MqttDevices:
         self._group: asyncio.TaskGroup | None = None
         self._report: Report | None = None
         self._relocking: set[str] = set()
-        self._lost = ("starting", "not connected to the broker yet")
 
     def devices(self) -> Mapping[str, Device]:
-        """As `kit.Driver.devices`: those that announced themselves and match `include`."""
+        """As `kit.Driver.devices`: loudspeakers of the configuration, and those that announced themselves and match `include`."""
         # A device reports as soon as it is known, before `devices_changed` has been told.
         if self._devices.keys() != self._site.units.keys():
             self._devices = {name: self._device(name) for name in self._site.units}
-        return self._devices
+        return {**self._devices, **self._loudspeakers.devices()}
 
     async def run(self, report: Report) -> None:
         """As `kit.Driver.run`."""
@@ -97,14 +101,15 @@ class MqttDevices:
             async with self._services.connect_broker(settings) as port:
                 await self._serve(port, report)
         except DriverError as error:
-            self._lost = (error.code, str(error))
+            self._lost = NotConnected(error.code, str(error))
+            self._loudspeakers.lost(self._lost)
             raise
 
     async def set(self, name: str, entity: Entity, on: bool) -> None:
         """Send a command and wait until the device says that it obeyed. Raises as `abilities.Switch`."""
         port = self._port
         if port is None:
-            raise NotConnected(*self._lost)
+            raise NotConnected(self._lost.code, str(self._lost))
         if self._site.conditions.online(entity) is False:
             raise NotConnected("device_offline", f"{name} reports itself offline")
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -129,7 +134,7 @@ class MqttDevices:
     async def unlock(self, name: str, entity: Entity, seconds: float) -> None:
         """Release a lock, and secure it after `seconds` whether or not this call succeeds. Raises as `abilities.Door`."""
         if self._port is None:
-            raise NotConnected(*self._lost)
+            raise NotConnected(self._lost.code, str(self._lost))
         await self._locks.open(entity.key, asyncio.get_running_loop().time() + seconds)
         self._relock_later(entity.key)
         await self.set(name, entity, True)
@@ -143,15 +148,21 @@ class MqttDevices:
             prefix = self._config.discovery_prefix
             await port.subscribe(f"{prefix}/+/+/config")
             await port.subscribe(f"{prefix}/+/+/+/config")
+            for topic in self._loudspeakers.topics:
+                await port.subscribe(topic)
             # Home Assistant's birth message: devices that keep no announcement at the broker repeat it now.
             await port.publish(f"{prefix}/status", b"online")
             async with asyncio.TaskGroup() as group:
                 self._port, self._group, self._report = port, group, report
+                self._loudspeakers.connected(port, report)
+                group.create_task(self._loudspeakers.run(port), name=f"{self._config.id} posts")
                 for key in self._locks.open_now():
                     self._relock_later(key)
                 group.create_task(self._tick(report), name=f"{self._config.id} tick")
                 async for message in port.messages():
-                    await self._apply(self._site.receive(message, clock(), report), port, report)
+                    changes = self._site.receive(message, clock(), report)
+                    self._loudspeakers.hear(message)
+                    await self._apply(changes, port, report)
                 raise lost
         except* DriverError as errors:
             lost = errors.exceptions[0]
@@ -162,6 +173,8 @@ class MqttDevices:
             self._relocking.clear()
             self._fail_waiting()
             await self._secure_all(port)
+            await self._loudspeakers.hush(port)
+            self._loudspeakers.lost(NotConnected("broker_lost", "the connection to the broker ended"))
         raise lost from None
 
     async def _apply(self, changes: Changes, port: BrokerPort, report: Report) -> None:
@@ -169,22 +182,27 @@ class MqttDevices:
             await port.subscribe(topic)
         if changes.devices_changed:
             self._devices = {name: self._device(name) for name in self._site.units}
+            self._loudspeakers.keep({unit.actuator.key for unit in self._site.units.values() if unit.actuator})
             report.devices_changed()
 
     def _device(self, name: str) -> Device:
         unit = self._site.units[name]
         handle: object = None
-        if unit.actuator is not None:
-            handle = (MqttLock if unit.kind == "lock" else MqttSwitch)(self, name, unit.actuator)
+        actuator = unit.actuator
+        if actuator is not None and actuator.role == "speaker":
+            handle = self._loudspeakers.of_entity(name, actuator, lambda: self._site.conditions.online(actuator))
+        elif actuator is not None:
+            handle = (MqttLock if unit.kind == "lock" else MqttSwitch)(self, name, actuator)
         return Device(unit.kind, handle, unit.name, unit.firmware)
 
     async def _tick(self, report: Report) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             changes = self._site.tick(asyncio.get_running_loop().time(), report)
+            self._loudspeakers.tick()
             if self._port is not None:
                 await self._apply(changes, self._port, report)
-            if not self._devices:
+            if not self.devices():
                 evidence = f"{self._config.broker} answers, and no device has announced itself"
                 report.state(self._config.id, "degraded", "not_announced", evidence)
 

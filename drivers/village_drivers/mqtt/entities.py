@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from village_drivers.mqtt.measures import Measure
+from village_drivers.mqtt.payloads import PayloadTemplate
 from village_drivers.mqtt.templates import Payload, Template, number
 
-Role = Literal["measure", "binary", "switch", "siren", "lock", "trigger", "event"]
+Role = Literal["measure", "binary", "switch", "siren", "speaker", "lock", "trigger", "event"]
 #: Roles that take commands, the most important first.
-ACTUATORS: tuple[Role, ...] = ("lock", "siren", "switch")
+ACTUATORS: tuple[Role, ...] = ("lock", "siren", "speaker", "switch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Entity:
     measure: Measure | None = None
     device_class: str = ""
     action: str = ""
+    #: How a text is said to a speaker.
+    say: PayloadTemplate | None = None
     availability: tuple[Availability, ...] = ()
     availability_mode: Literal["all", "any", "latest"] = "latest"
     expire_after: float | None = None

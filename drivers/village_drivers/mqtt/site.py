@@ -58,8 +58,15 @@ class Site:
     """What is known of a broker's devices. `on_state` hears of every live state of a lock, siren or switch, by entity key."""
 
     def __init__(
-        self, prefix: str, include: tuple[str, ...], max_devices: int, on_state: Callable[[str, bool], None]
+        self,
+        prefix: str,
+        include: tuple[str, ...],
+        max_devices: int,
+        on_state: Callable[[str, bool], None],
+        silent: Callable[[Entity], str] = lambda _: "no table [[devices.speaks]] names it",
     ) -> None:
+        """`silent` returns why a notify entity is not used as a loudspeaker, empty if it is."""
+        self._silent = silent
         self._prefix = prefix
         self._include = include
         self._max_devices = max_devices
@@ -156,9 +163,12 @@ class Site:
         info = found[0].info
         block = self._announced.setdefault(info.identifier, Announced(info))
         for item in found:
-            if isinstance(item, Entity):
+            reason = self._silent(item) if isinstance(item, Entity) and item.role == "speaker" else ""
+            if reason:
+                block.omitted[item.key] = Omitted(item.key, item.name, item.info, reason)
+            elif isinstance(item, Entity):
                 block.entities[item.key] = item
-            else:
+            elif isinstance(item, Omitted):
                 block.omitted[item.key] = item
                 _log.debug("%s of %s is left out: %s", item.name, info.name or info.identifier, item.reason)
         self._sources[topic] = _Source(digest, info.identifier, frozenset(item.key for item in found))

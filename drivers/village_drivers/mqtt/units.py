@@ -13,7 +13,7 @@ from typing import Literal
 
 from village_drivers.mqtt.entities import ACTUATORS, DeviceInfo, Entity, Omitted
 
-Kind = Literal["lock", "siren", "switch", "button", "sensor"]
+Kind = Literal["lock", "siren", "loudspeaker", "switch", "button", "sensor"]
 #: Binary sensors that tell whether something is open.
 CONTACT_CLASSES = frozenset({"door", "window", "opening", "garage_door"})
 #: Binary sensors whose `on` is an alarm, and its code.
@@ -120,7 +120,7 @@ def _mark(text: str) -> str:
 
 def _kind(actuator: Entity | None, entities: tuple[Entity, ...]) -> Kind:
     if actuator is not None:
-        return {"lock": "lock", "siren": "siren"}.get(actuator.role, "switch")  # type: ignore[return-value]
+        return {"lock": "lock", "siren": "siren", "speaker": "loudspeaker"}.get(actuator.role, "switch")  # type: ignore[return-value]
     return "button" if any(entity.role in {"trigger", "event"} for entity in entities) else "sensor"
 
 
