@@ -65,7 +65,7 @@ class Roster:
                     problems.append(problem_at(settings.text, place, reason))
         known = {device: unit.devices()[device] for unit in units.values() for device in unit.devices()}
         # Devices that announce themselves while running are not known yet.
-        complete = all(unit.devices() for unit in units.values())
+        complete = all(unit.devices() and not getattr(unit.driver, "discovers", False) for unit in units.values())
         for index, door in enumerate(settings.doors):
             for key, device in (("reader", door.reader), ("lock", door.lock)):
                 if complete and device not in known:

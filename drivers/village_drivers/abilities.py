@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal, Protocol, runtime_checkable
 
 Colour = Literal["red", "green", "amber", "blue"]
@@ -35,6 +36,15 @@ class FilePlayer(Protocol):
 
     async def play_from(self, path: str, volume: float | None, start_seconds: float) -> str:
         """Play a file from `start_seconds` to its end; contract as `Loudspeaker.say`."""
+
+
+@runtime_checkable
+class OwnVoice(Protocol):
+    """A `FilePlayer` that may have a voice of its own; without this the box speaks texts for all that play files."""
+
+    @property
+    def speaks_itself(self) -> bool:
+        """Whether texts are given to its `say` rather than made into a file."""
 
 
 @runtime_checkable
@@ -123,6 +133,36 @@ class Camera(Protocol):
 
 
 @runtime_checkable
+class Meter(Protocol):
+    """Measures one quantity, whenever it is asked."""
+
+    async def measure(self) -> float:
+        """Return what is measured now, in the device's own unit.
+
+        Raises:
+            Refused: the device answered that it can't.
+            NotConnected: the device does not answer.
+        """
+
+
+#: In which microphones record: signed 16 bit little endian, mono, so many samples a second.
+RECORDING_RATE = 8000
+
+
+@runtime_checkable
+class Microphone(Protocol):
+    """Hears what sounds around it. It hears only while somebody asks it to, and keeps nothing."""
+
+    async def record(self, over: asyncio.Event, longest_seconds: float) -> bytes:
+        """Record from now until `over` is set, at most so long; return the samples, see `RECORDING_RATE`.
+
+        Raises:
+            Refused: it delivers no sound; the text says why.
+            NotConnected: there is no such microphone now.
+        """
+
+
+@runtime_checkable
 class Indicator(Protocol):
     """Shows a light and makes a short sound, so that a person on site finds the device."""
 
@@ -138,6 +178,8 @@ ABILITIES: dict[str, type] = {
     "door": Door,
     "switch": Switch,
     "camera": Camera,
+    "meter": Meter,
+    "microphone": Microphone,
     "indicator": Indicator,
 }
 

@@ -33,9 +33,9 @@ class FileContents:
         cache: AudioCache,
         voices: Voices,
         plays_files: Callable[[str], bool],
-        voice: Callable[[str], Voice],
+        voice: Callable[[str], Voice | None],
     ) -> None:
-        """`plays_files` and `voice` are of a loudspeaker by its id."""
+        """`plays_files` and `voice` are of a loudspeaker by its id; no voice: it speaks texts itself."""
         self._folder = folder
         self._cache = cache
         self._voices = voices
@@ -63,9 +63,10 @@ class FileContents:
             return Prepared(FileScript(path, wanted.audio.seconds), opening)
         text = wanted.text or ""
         # A position of an earlier run counts what the sound was then.
-        if stored.script == "seconds" or (not stored.script and self._plays_files(stored.device)):
+        voice = self._voice(stored.device)
+        if stored.script == "seconds" or (not stored.script and voice is not None):
             try:
-                script = await self._render(stored.key, text, self._voice(stored.device))
+                script = await self._render(stored.key, text, voice or Voice())
                 if opening is None or stored.script:
                     await script.made()
                 return Prepared(script, opening)

@@ -27,7 +27,7 @@ from village_agent.loudspeaker.store import Key, Stored
 from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.report import Hub, make_event
 from village_agent.roster import Roster
-from village_drivers.abilities import FilePlayer, LivePlayer, abilities_of
+from village_drivers.abilities import FilePlayer, LivePlayer, OwnVoice, abilities_of
 from village_drivers.kit import Misconfigured
 from village_wire.broadcasts import Stage
 from village_wire.commands import Broadcast
@@ -233,7 +233,7 @@ class Stations:
                 return "this loudspeaker plays no sound files"
             if self._cache.source.api is None:
                 return "this agent knows no address to fetch sound files from; set [collector] api"
-        elif self._plays_files(device) and not self._voice(device).name:
+        elif (voice := self._voice(device)) is not None and not voice.name:
             return "this loudspeaker has no voice configured"
         if device in self._stations and len(self._stations[device].stored) >= MAX_QUEUED:
             return f"{MAX_QUEUED} broadcasts wait at this loudspeaker"
@@ -262,7 +262,10 @@ class Stations:
     def _plays_files(self, device: str) -> bool:
         return isinstance(self._handle(device), FilePlayer)
 
-    def _voice(self, device: str) -> Voice:
+    def _voice(self, device: str) -> Voice | None:
+        handle = self._handle(device)
+        if not isinstance(handle, FilePlayer) or (isinstance(handle, OwnVoice) and handle.speaks_itself):
+            return None
         default = Voice()
         config = next((unit.config for name, unit, _ in self._roster.devices() if name == device), None)
         return Voice(

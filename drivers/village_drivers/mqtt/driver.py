@@ -69,6 +69,8 @@ class MqttDevices:
     """All devices that announce themselves on one broker. They come and go while the driver runs."""
 
     Config: ClassVar[type[DriverConfig]] = MqttConfig
+    #: Devices may come that are not there yet, beside those of the configuration.
+    discovers: ClassVar[bool] = True
 
     def __init__(self, config: MqttConfig, services: Services) -> None:
         self._config = config
