@@ -40,8 +40,12 @@ def status(online: bool, session: str = SESSION) -> AgentStatus:
     return AgentStatus(online=online, session=session, version="0.1.0", since=T0)
 
 
-def entry(device: str, *abilities: str, kind: str = "", name: str = "", firmware: str = "") -> DeviceEntry:
-    return DeviceEntry(id=device, driver="test", kind=kind or device, abilities=abilities, name=name, firmware=firmware)
+def entry(
+    device: str, *abilities: str, kind: str = "", name: str = "", firmware: str = "", tags: tuple[str, ...] = ()
+) -> DeviceEntry:
+    return DeviceEntry(
+        id=device, driver="test", kind=kind or device, abilities=abilities, name=name, firmware=firmware, tags=tags
+    )
 
 
 def inventory(agent: str, *devices: DeviceEntry, area: str = VILLAGE) -> Inventory:

@@ -102,6 +102,10 @@ ARGUMENTS: dict[str, tuple[Target, Arguments]] = {
             chime=False,
         ),
     ),
+    "broadcast-tags": (
+        Target(area="330110101000", tags=("school", "clinic"), without=("mute",)),
+        Broadcast(rank="notice", text="今天下午停课。", end=TIME + timedelta(seconds=60)),
+    ),
     "withdraw": (Target(area="330110101205-g03"), Withdraw(broadcast=ID, reason="说错了地方")),
     "stop": (Target(agent="lin-1"), Stop()),
     "unlock": (Target(agent="lin-1", device="gate"), Unlock(seconds=5)),
@@ -120,6 +124,12 @@ MESSAGES: dict[str, AgentStatus | Inventory | Ack] = {
         area="330110101205",
         config_version="abc123",
         devices=(DeviceEntry(id="gate", driver="osdp", kind="door_reader", abilities=("door",), name="祠堂大门"),),
+    ),
+    "inventory-tags": Inventory(
+        agent="lin-1",
+        area="330110101205",
+        config_version="abc123",
+        devices=(DeviceEntry(id="square", driver="sound", kind="loudspeaker", tags=("school", "clinic")),),
     ),
     "ack": Ack(stored=(SESSION,), refused=(RefusedBatch(batch="f" * 32, reason="not a line of agent lin-1"),)),
 }

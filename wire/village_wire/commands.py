@@ -15,13 +15,23 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from village_wire.areas import Area
 from village_wire.broadcasts import Audio, Category, Class, Voice
 from village_wire.clocks import Instant
 from village_wire.events import first_problem
 from village_wire.ids import AgentId, DeviceId
+from village_wire.tags import Tags, tagged, without_empty_tags
 
 #: A spoken text of 2,000 characters takes some eight minutes; longer ones are sent as a file.
 MAX_SPOKEN = 2000
@@ -139,11 +149,17 @@ ABILITIES: Mapping[str, str] = {
 
 
 class Target(_Model):
-    """One agent, one device of an agent, or everything in an area."""
+    """One agent, one device of an agent, or everything in an area.
+
+    `tags` narrow an area or an agent to the devices that carry one of them. `without` leaves out those that carry one of these, since
+    another command of the same broadcast reaches them.
+    """
 
     agent: AgentId | None = None
     device: DeviceId | None = None
     area: Area | None = None
+    tags: Tags = ()
+    without: Tags = ()
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -151,7 +167,18 @@ class Target(_Model):
             raise ValueError("a target is either an agent or an area")
         if self.device is not None and self.agent is None:
             raise ValueError("a device needs its agent")
+        if self.device is not None and self.tags:
+            raise ValueError("tags narrow an area or an agent, not a device")
         return self
+
+    def __str__(self) -> str:
+        """As people type it: `441900003001`, `gate-1`, `gate-1/speaker`, `441900003001/tag:school`."""
+        place = self.area or (f"{self.agent}/{self.device}" if self.device else str(self.agent))
+        return tagged(place, self.tags)
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty_tags(write(self))
 
 
 class Command(_Model):

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from village_wire.areas import Area
 from village_wire.clocks import Instant
 from village_wire.events import first_problem
 from village_wire.ids import AgentId, DeviceId, HexId
 from village_wire.points import MAX_MESSAGE_BYTES
+from village_wire.tags import MAX_TAGS, Tag, ordered, without_empty_tags
 
 #: More than any box can drive; keeps one inventory under a message's limit.
 MAX_DEVICES = 500
@@ -40,7 +49,7 @@ class AgentStatus(_Model):
 
 
 class DeviceEntry(_Model):
-    """One device of an inventory."""
+    """One device of an inventory. `tags` are its own and its agent's."""
 
     id: DeviceId
     driver: Annotated[str, Field(max_length=40)]
@@ -48,6 +57,11 @@ class DeviceEntry(_Model):
     abilities: tuple[Annotated[str, Field(max_length=40)], ...] = ()
     name: Annotated[str, Field(max_length=80)] = ""
     firmware: Annotated[str, Field(max_length=80)] = ""
+    tags: Annotated[tuple[Tag, ...], Field(max_length=2 * MAX_TAGS), AfterValidator(ordered)] = ()
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty_tags(write(self))
 
 
 class Inventory(_Model):

@@ -235,7 +235,8 @@ def not_ended() -> ColumnElement[bool]:
 
 
 def _sent(row: Row[Any]) -> SentTarget:
-    target = Target(area=row.area, agent=row.agent, device=row.device)
+    narrowed = {"tags": row.tags.split(), "without": row.without.split()}
+    target = Target.model_validate({"area": row.area, "agent": row.agent, "device": row.device, **narrowed})
     return SentTarget(row.number, row.command, target, row.sent, row.problem)
 
 

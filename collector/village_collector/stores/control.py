@@ -213,6 +213,7 @@ def _store_inventory(connection: Connection, inventory: Inventory, received: dat
             "driver": entry.driver,
             "kind": entry.kind,
             "abilities": "".join(f" {ability} " for ability in entry.abilities if ability and " " not in ability),
+            "tags": "".join(f" {tag} " for tag in entry.tags),
             "name": entry.name,
             "firmware": entry.firmware,
             "removed": None,

@@ -29,6 +29,7 @@ class Details(NamedTuple):
 
     abilities: tuple[str, ...]
     firmware: str
+    tags: tuple[str, ...] = ()
 
 
 class AgentSummary(NamedTuple):
@@ -118,13 +119,15 @@ class ControlReads:
     def details(
         self, area: str | None = None, agent: str | None = None, scope: Scope = None
     ) -> dict[tuple[str, str], Details]:
-        """Abilities and firmware by (agent, device)."""
-        query = select(devices.c.agent, devices.c.device, devices.c.abilities, devices.c.firmware).join(
-            agents, agents.c.agent == devices.c.agent
-        )
+        """Abilities, firmware and tags by (agent, device)."""
+        columns = (devices.c.agent, devices.c.device, devices.c.abilities, devices.c.firmware, devices.c.tags)
+        query = select(*columns).join(agents, agents.c.agent == devices.c.agent)
         with self._database.read() as connection:
             rows = connection.execute(_within(query.where(devices.c.removed.is_(None)), area, agent, scope)).all()
-        return {(row.agent, row.device): Details(tuple(row.abilities.split()), row.firmware) for row in rows}
+        return {
+            (row.agent, row.device): Details(tuple(row.abilities.split()), row.firmware, tuple(row.tags.split()))
+            for row in rows
+        }
 
     def agent_area(self, agent: str) -> str | None:
         """The area of an agent, "" while it has told none; None if nothing was ever heard of it."""

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Programmin
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from village_collector.ports import StoreUnavailable
+from village_collector.stores.migrations import migrate
 from village_collector.stores.tables import SCHEMA_VERSION, metadata, schema_version
 
 _T = TypeVar("_T")
@@ -65,7 +66,7 @@ class Database:
         return f"control store {self._url.render_as_string(hide_password=True)}"
 
     def open(self) -> None:
-        """Connect and make the tables.
+        """Connect and make the tables, or bring those of an earlier version up to date.
 
         Raises:
             SchemaTooNew: a newer version of this program wrote it.
@@ -123,15 +124,19 @@ class Database:
             return work(connection)
 
     def _make_tables(self, connection: Connection) -> None:
+        found = None
         if inspect(connection).has_table(schema_version.name):
-            found = connection.scalar(select(schema_version.c.version)) or 0
-            if found > SCHEMA_VERSION:
-                raise SchemaTooNew(
-                    f"{self} has schema version {found}; this program knows versions up to {SCHEMA_VERSION}: use a newer program"
-                )
-        metadata.create_all(connection)
-        if connection.scalar(select(schema_version.c.version)) is None:
+            found = connection.scalar(select(schema_version.c.version))
+        if found is None:
+            metadata.create_all(connection)
             connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
+            return
+        if found > SCHEMA_VERSION:
+            raise SchemaTooNew(
+                f"{self} has schema version {found}; this program knows versions up to {SCHEMA_VERSION}: use a newer program"
+            )
+        migrate(connection, found)
+        metadata.create_all(connection)
 
     @property
     def _is_sqlite(self) -> bool:

@@ -23,8 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
-#: Raised with every change that an older version could not read or would damage.
-SCHEMA_VERSION = 1
+#: Raised with every change of a table that is there; `migrations` then has a step from the version before.
+SCHEMA_VERSION = 2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -130,7 +130,7 @@ ledger = Table(
     Column("event", Text, nullable=False),
 )
 
-#: `abilities` are words with a space before and after each, so that one can be searched for.
+#: `abilities` and `tags` are words with a space before and after each, so that one can be searched for.
 devices = Table(
     "devices",
     metadata,
@@ -142,6 +142,7 @@ devices = Table(
     Column("name", Words, nullable=False),
     Column("firmware", Words, nullable=False),
     Column("removed", Time),
+    Column("tags", Words, nullable=False, default="", server_default=""),
 )
 
 #: Newest state of a device (`""`: the agent itself) in each session. Only the agent's present session counts: the clock of
@@ -244,7 +245,7 @@ Index("broadcasts_by_issue", broadcasts.c.issued)
 Index("broadcasts_by_end", broadcasts.c.end)
 
 #: Where a broadcast was sent, in the order of sending. `command` is the id of the signed command: that of the broadcast, or another one where an
-#: agent has several (it carries out each id once).
+#: agent has several (it carries out each id once). `tags` and `without` are the target's, with spaces between.
 broadcast_targets = Table(
     "broadcast_targets",
     metadata,
@@ -256,6 +257,8 @@ broadcast_targets = Table(
     Column("device", Text),
     Column("sent", Boolean),
     Column("problem", Words, nullable=False, default=""),
+    Column("tags", Words, nullable=False, default="", server_default=""),
+    Column("without", Words, nullable=False, default="", server_default=""),
 )
 Index("broadcast_targets_by_command", broadcast_targets.c.command)
 

@@ -199,7 +199,7 @@ def test_devices_that_leave_the_inventory_are_marked_and_may_come_back(control: 
     assert not control.has_device("gate-1", "reader")
     control.store_inventory(inventory("gate-1", *SITE, area=OTHER), at(2))
     assert set(states_of(control)) == {"", "camera", "reader", "speaker"}
-    assert control.details(agent="gate-1")["gate-1", "reader"] == (("door", "indicator"), "2.1")
+    assert control.details(agent="gate-1")["gate-1", "reader"] == (("door", "indicator"), "2.1", ())
     (summary,) = control.agent_summaries()
     assert (summary.area, summary.devices) == (OTHER, 3)
 
