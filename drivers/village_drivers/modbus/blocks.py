@@ -63,6 +63,18 @@ def blocks_of(config: ModbusConfig) -> list[Block]:
     ]
 
 
+def request_of(register: Register) -> Request:
+    """Return the request that reads one register."""
+    make = ReadHoldingRegistersRequest if register.table == "holding" else ReadInputRegistersRequest
+    return make(address=register.address, count=1)
+
+
+def scaled(register: Register, raw: int) -> float:
+    """Return the value of a register of which `raw` was read, 0 to 65,535."""
+    number = raw - 0x10000 if register.signed and raw >= 0x8000 else raw
+    return number * register.scale + register.offset
+
+
 def _runs(table: str, make: Callable[[int, int], Request], entries: Iterable[tuple[int, Entry]]) -> list[Block]:
     runs: list[tuple[int, list[Entry]]] = []
     for address, entry in sorted(entries, key=lambda pair: pair[0]):

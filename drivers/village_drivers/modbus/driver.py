@@ -12,7 +12,7 @@ from typing import ClassVar
 from pymodbus.pdu.bit_message import ReadCoilsRequest, WriteSingleCoilRequest
 
 from village_drivers.kit import Device, DriverConfig, DriverError, NotConnected, Refused, Report, Services
-from village_drivers.modbus.blocks import Block, Entry, blocks_of
+from village_drivers.modbus.blocks import Block, Entry, blocks_of, request_of, scaled
 from village_drivers.modbus.config import ModbusConfig, Register, Relay
 from village_drivers.modbus.link import Link, RtuLink, TcpLink
 from village_drivers.serial_line import SerialLine
@@ -29,12 +29,21 @@ RETRY_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class _Job:
+class _Switching:
     relay: Relay
     on: bool
     #: Switch back after this many seconds.
     seconds: float | None
     done: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class _Measuring:
+    register: Register
+    done: asyncio.Future[float]
+
+
+_Job = _Switching | _Measuring
 
 
 class RelaySwitch:
@@ -59,6 +68,18 @@ class RelayLock:
     async def unlock(self, seconds: float) -> None:
         """As `abilities.Door.unlock`; the coil is read back. A second call while the lock is open prolongs it."""
         await self._board.command(self._relay, True, seconds)
+
+
+class RegisterMeter:
+    """The `Meter` ability of a register."""
+
+    def __init__(self, board: ModbusBoard, register: Register) -> None:
+        self._board = board
+        self._register = register
+
+    async def measure(self) -> float:
+        """As `abilities.Meter.measure`: what the register holds now, scaled as its readings are."""
+        return await self._board.measure(self._register)
 
 
 @dataclass(slots=True)
@@ -93,7 +114,7 @@ class ModbusBoard:
         self._devices = {
             **{relay.id: self._relay_device(relay) for relay in config.relays},
             **{entry.id: Device("contact", None, entry.name) for entry in config.inputs},
-            **{entry.id: Device("register", None, entry.name) for entry in config.registers},
+            **{entry.id: Device("register", RegisterMeter(self, entry), entry.name) for entry in config.registers},
         }
         self._blocks = blocks_of(config)
         #: Locks that are open, with the time of the loop's clock at which to secure them.
@@ -130,14 +151,23 @@ class ModbusBoard:
 
     async def command(self, relay: Relay, on: bool, seconds: float | None) -> None:
         """Switch a relay, for some seconds or for good, and return when its coil was read back. Raises as `abilities.Switch`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._submit(_Switching(relay, on, seconds, done))
+        await done
+
+    async def measure(self, register: Register) -> float:
+        """Read a register now and return its scaled value. Raises as `abilities.Meter`."""
+        done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._submit(_Measuring(register, done))
+        return await done
+
+    def _submit(self, job: _Job) -> None:
         if self._session is None:
             raise NotConnected(*self._lost)
-        job = _Job(relay, on, seconds, asyncio.get_running_loop().create_future())
         try:
             self._session.jobs.put_nowait(job)
         except asyncio.QueueFull:
             raise Refused("rejected", f"{MAX_WAITING} commands are waiting already") from None
-        await job.done
 
     def _relay_device(self, relay: Relay) -> Device:
         if relay.door:
@@ -183,21 +213,33 @@ class ModbusBoard:
         if job.done.done():
             return
         try:
-            if job.seconds is not None:
-                # Before the coil is written: should the answer get lost, the lock may be open all the same.
-                until = asyncio.get_running_loop().time() + job.seconds
-                self._open[job.relay.id] = max(until, self._open.get(job.relay.id, until))
-            await self._set(session, job.relay, job.on)
+            if isinstance(job, _Measuring):
+                value = await self._measure(session, job.register)
+                if not job.done.done():
+                    job.done.set_result(value)
+            else:
+                await self._switch(session, job)
+                if not job.done.done():
+                    job.done.set_result(None)
         except Refused as error:
             _fail(job, error)
         except NotConnected as error:
             _fail(job, NotConnected(error.code, str(error)))
             raise
-        else:
-            if not job.done.done():
-                job.done.set_result(None)
         finally:
             _fail(job, NotConnected("stopped", "the driver was stopped"))
+
+    async def _switch(self, session: _Session, job: _Switching) -> None:
+        if job.seconds is not None:
+            # Before the coil is written: should the answer get lost, the lock may be open all the same.
+            until = asyncio.get_running_loop().time() + job.seconds
+            self._open[job.relay.id] = max(until, self._open.get(job.relay.id, until))
+        await self._set(session, job.relay, job.on)
+
+    async def _measure(self, session: _Session, register: Register) -> float:
+        [raw] = await session.link.ask(request_of(register))
+        self._tell(session, register, raw)
+        return scaled(register, raw)
 
     async def _set(self, session: _Session, relay: Relay, on: bool) -> None:
         coil = on != relay.normally_closed
@@ -265,8 +307,7 @@ def _reading(entry: Entry, raw: int) -> tuple[str, str, Value]:
         on = bool(raw) != entry.normally_closed
         return ("lock", "locked", not on) if entry.door else ("switch", "on", on)
     if isinstance(entry, Register):
-        number = raw - 0x10000 if entry.signed and raw >= 0x8000 else raw
-        return "register", "value", number * entry.scale + entry.offset
+        return "register", "value", scaled(entry, raw)
     return "contact", "on", bool(raw)
 
 

@@ -13,7 +13,7 @@ from pymodbus.constants import ExcCodes
 
 from tests.drivers.recorder import NoServices, Recorder, running
 from tests.peers import free_port
-from village_drivers.abilities import Door, Switch, abilities_of
+from village_drivers.abilities import Door, Meter, Switch, abilities_of
 from village_drivers.kit import DriverError, Misconfigured, NotConnected, Refused, Services
 from village_drivers.modbus.driver import ModbusBoard
 from village_drivers.registry import DRIVERS
@@ -50,6 +50,12 @@ def _door(board: ModbusBoard, name: str = "gate") -> Door:
     return handle
 
 
+def _meter(board: ModbusBoard, name: str = "level") -> Meter:
+    handle = board.devices()[name].handle
+    assert isinstance(handle, Meter)
+    return handle
+
+
 @asynccontextmanager
 async def _site(
     **more: Any,
@@ -82,7 +88,7 @@ def test_devices_have_the_abilities_of_their_kind() -> None:
         "lamp": ("relay", ("switch",)),
         "gate": ("lock", ("door",)),
         "contact": ("contact", ()),
-        "level": ("register", ()),
+        "level": ("register", ("meter",)),
     }
 
 
@@ -103,6 +109,36 @@ async def test_first_round_reports_everything() -> None:
         await emulator.set_register(0, 0xFFF0)
         await report.until(lambda: len(report.readings) == 2)
         assert sorted(report.readings) == [("contact", "contact", {"on": True}), ("level", "register", {"value": -7.0})]
+
+
+@pytest.mark.parametrize("table", ["holding", "input"])
+async def test_a_register_is_measured_between_two_rounds(table: str) -> None:
+    level = {"id": "level", "register": 4, "table": table, "scale": 0.01, "signed": True}
+    async with (
+        _site(registers=[level], poll_seconds=3600) as (_, emulator, board, report, _written),
+        running(board, report),
+    ):
+        await report.until(lambda: len(report.states) == 5)
+        await emulator.set_register(4, 82)
+        assert await _meter(board).measure() == pytest.approx(0.82)
+        await emulator.set_register(4, 0xFFFF)
+        assert await _meter(board).measure() == pytest.approx(-0.01)
+        emulator.refuse[3] = emulator.refuse[4] = ExcCodes.DEVICE_BUSY
+        with pytest.raises(Refused, match="exception 6"):
+            await _meter(board).measure()
+        emulator.refuse.clear()
+        # A measurement that nobody waits for any more is not made, and a relay is switched among many.
+        many = [asyncio.create_task(_meter(board).measure()) for _ in range(5)]
+        await asyncio.sleep(0)
+        many[0].cancel()
+        await _switch(board, "horn").switch(True)
+        await asyncio.gather(*many[1:])
+
+
+async def test_a_meter_that_is_away_says_so() -> None:
+    board = _board(port="/dev/null")
+    with pytest.raises(NotConnected, match="not connected yet"):
+        await _meter(board).measure()
 
 
 async def test_only_a_change_is_reported() -> None:
