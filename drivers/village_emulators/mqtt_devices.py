@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
@@ -221,7 +221,20 @@ def _print(change: dict[str, Any]) -> None:
     print(json.dumps(change), flush=True)
 
 
-async def _serve(site: EmulatedSite, broker: str, username: str | None) -> None:
+class Devices(Protocol):
+    """`EmulatedSite`, or the loudspeakers of `mqtt_loudspeakers`."""
+
+    def start(self, broker: str, username: str | None = None, password: str | None = None) -> None:
+        """Connect all devices."""
+
+    def stop(self) -> None:
+        """Disconnect all devices."""
+
+    def obey(self, line: str) -> None:
+        """Carry out one line of standard input; raises `InvalidLine`."""
+
+
+async def _serve(site: Devices, broker: str, username: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -236,7 +249,7 @@ async def _serve(site: EmulatedSite, broker: str, username: str | None) -> None:
         await asyncio.to_thread(site.stop)
 
 
-async def _obey_lines(site: EmulatedSite) -> None:
+async def _obey_lines(site: Devices) -> None:
     async for line in lines():
         try:
             site.obey(line)
@@ -244,14 +257,14 @@ async def _obey_lines(site: EmulatedSite) -> None:
             print(error, file=sys.stderr, flush=True)
 
 
-def main() -> None:
-    """Run the devices until stopped."""
+def main(make: Callable[[Callable[[dict[str, Any]], None], str], Devices] = EmulatedSite) -> None:
+    """Run the devices until stopped. `make` gets who is to be told of changes, and the prefix of discovery topics."""
     parser = argparse.ArgumentParser(description="Emulate devices that speak MQTT. 模拟 MQTT 设备。")
     parser.add_argument("--broker", required=True, help="e.g. mqtt://127.0.0.1:1883")
     parser.add_argument("--username", help=f"user name at the broker; the password is taken from {VARIABLE}")
     parser.add_argument("--prefix", default="homeassistant", help="first part of the discovery topics")
     options = parser.parse_args()
-    asyncio.run(_serve(EmulatedSite(_print, options.prefix), options.broker, options.username))
+    asyncio.run(_serve(make(_print, options.prefix), options.broker, options.username))
 
 
 if __name__ == "__main__":

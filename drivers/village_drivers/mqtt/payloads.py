@@ -96,7 +96,7 @@ def _in_strings(value: Any, text: str) -> Any:
     if isinstance(value, str):
         return value.replace(f"{_MARK}text{_MARK}", text)
     if isinstance(value, dict):
-        return {key: _in_strings(item, text) for key, item in value.items()}
+        return {_in_strings(key, text): _in_strings(item, text) for key, item in value.items()}
     if isinstance(value, list):
         return [_in_strings(item, text) for item in value]
     return value
