@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -62,6 +62,13 @@ class UnknownTarget(CommandProblem):
             if target.device is None
             else f"unknown device {target.agent}/{target.device}"
         )
+
+
+def with_tags(tags: Sequence[str]) -> str:
+    """Return " with the tag a" or " with one of the tags a, b", empty without any: what is said of who is not there."""
+    if not tags:
+        return ""
+    return f" with the tag {tags[0]}" if len(tags) == 1 else f" with one of the tags {', '.join(tags)}"
 
 
 class NoSuchAbility(CommandProblem):
@@ -185,6 +192,7 @@ class CommandService:
             area=target.area,
             agent=target.agent,
             device=target.device,
+            tags=target.tags,
         )
         if not await asyncio.to_thread(add):
             await asyncio.to_thread(self._nobody, target, ABILITIES[arguments.kind])
@@ -259,7 +267,7 @@ class CommandService:
             place, known = f"agent {target.agent}", control.has_agent(target.agent or "")
         if not known:
             raise UnknownTarget.of(target)
-        raise NoSuchAbility(f"{place} has no {ability}")
+        raise NoSuchAbility(f"{place} has no {ability}{with_tags(target.tags)}")
 
     async def _send(self, order: Command) -> None:
         target = order.target

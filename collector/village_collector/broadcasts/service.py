@@ -197,7 +197,7 @@ class BroadcastService:
         problems: list[str] = []
         for sent in (record.targets[number] for number in numbers):
             if record.tally.withdrawn is not None:
-                order = (self.new_id(), Target(agent=agent, device=sent.target.device), topic)
+                order = (self.new_id(), sent.target.model_copy(update={"area": None, "agent": agent}), topic)
                 problems += await self._send_all(
                     [order], _withdrawal(record, sent), record.withdrawn_by, now, _until(record, now)
                 )

@@ -61,6 +61,7 @@ class BroadcastRecords(BroadcastReads, ResendRecords):
 
         Raises:
             Nobody: a target has no loudspeaker; nothing was stored.
+            ValueError: more than `MAX_TAGS` different tags; nothing was stored.
         """
         key = str(broadcast)
         audio = arguments.get("audio")
@@ -76,18 +77,27 @@ class BroadcastRecords(BroadcastReads, ResendRecords):
         }
 
         def work(connection: Connection) -> list[Order]:
-            orders = plan(broadcast, targets, _areas(connection, agents_of(targets)), new_id)
+            for target in targets:
+                if target.tags and not _has_loudspeaker(connection, target):
+                    raise Nobody(target)
+            orders: list[Order] = []
             expected = 0
-            for number, order in enumerate(orders):
-                count = _expect(connection, key, number, order.target, issued)
+            for order in plan(broadcast, targets, _areas(connection, agents_of(targets)), new_id):
+                number, target = len(orders), order.target
+                count = _expect(connection, key, number, target, issued)
                 if not count:
-                    raise Nobody(order.target)
+                    place = target.model_copy(update={"tags": (), "without": ()})
+                    if target.without and _has_loudspeaker(connection, place):
+                        # All of them are reached by another command.
+                        continue
+                    raise Nobody(place)
                 expected += count
                 connection.execute(
                     insert(broadcast_targets).values(
-                        broadcast=key, number=number, command=str(order.command), **_columns(order.target)
+                        broadcast=key, number=number, command=str(order.command), **_columns(target)
                     )
                 )
+                orders.append(order)
             connection.execute(insert(broadcasts).values(**row, expected=expected))
             return orders
 
@@ -162,12 +172,27 @@ def _expect(connection: Connection, broadcast: str, number: int, target: Target,
         literal(number),
         literal(issued, receipts.c.asked.type),
         literal(0),
+        tags=target.tags,
+        without=target.without,
     )
     if target.area is None:
         places = places.join(agents, agents.c.agent == devices.c.agent)
     names = ["broadcast", "agent", "device", "expected", "area", "target", "asked", "asks"]
     copy = insert(receipts).from_select(names, places, include_defaults=False)
     return connection.execute(copy.execution_options(preserve_rowcount=True)).rowcount
+
+
+def _has_loudspeaker(connection: Connection, target: Target) -> bool:
+    query = receivers_of(
+        "loudspeaker",
+        target.area,
+        target.agent,
+        target.device,
+        devices.c.device,
+        tags=target.tags,
+        without=target.without,
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _areas(connection: Connection, names: Collection[str]) -> dict[str, str]:
@@ -179,4 +204,5 @@ def _areas(connection: Connection, names: Collection[str]) -> dict[str, str]:
 
 
 def _columns(target: Target) -> dict[str, str | None]:
-    return {"area": target.area, "agent": target.agent, "device": target.device}
+    words = {"tags": " ".join(target.tags), "without": " ".join(target.without)}
+    return {"area": target.area, "agent": target.agent, "device": target.device, **words}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,8 +15,10 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
+    false,
     insert,
     literal,
+    not_,
     or_,
     select,
     type_coerce,
@@ -126,8 +128,9 @@ class CommandRecords:
         area: str | None = None,
         agent: str | None = None,
         device: str | None = None,
+        tags: Sequence[str] = (),
     ) -> int:
-        """Keep a new command with the devices that are to answer, those of `receivers`; return their number.
+        """Keep a new command with the devices that are to answer, those of `receivers` with one of some tags; return their number.
 
         `arguments` must hold no secret. With no such device nothing is stored. They are found and written inside the database:
         for a county of 10,000 agents everyone waits for this before the first loudspeaker sounds.
@@ -141,7 +144,7 @@ class CommandRecords:
             "arguments": dict(arguments),
         }
         places = receivers_of(
-            ability, area, agent, device, literal(command), devices.c.agent, devices.c.device, literal(True)
+            ability, area, agent, device, literal(command), devices.c.agent, devices.c.device, literal(True), tags=tags
         )
         copy = insert(command_results).from_select(["command", "agent", "device", "expected"], places)
         # Without the option psycopg is not asked for the number.
@@ -215,9 +218,18 @@ class CommandRecords:
 
 
 def receivers_of(
-    ability: str, area: str | None, agent: str | None, device: str | None, *columns: ColumnElement[Any]
+    ability: str,
+    area: str | None,
+    agent: str | None,
+    device: str | None,
+    *columns: ColumnElement[Any],
+    tags: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Select[Any]:
-    """Return the query for columns of the devices with an ability, in an area (with `agents` joined) or of an agent."""
+    """Return the query for columns of the devices with an ability, in an area (with `agents` joined) or of an agent.
+
+    `tags` and `without` are as in `village_wire.commands.Target`.
+    """
     query = select(*columns).where(
         devices.c.removed.is_(None), devices.c.abilities.contains(f" {ability} ", autoescape=True)
     )
@@ -227,7 +239,16 @@ def receivers_of(
         query = query.where(devices.c.agent == agent)
     if device is not None:
         query = query.where(devices.c.device == device)
+    if tags:
+        query = query.where(carries(tags))
+    if without:
+        query = query.where(not_(carries(without)))
     return query
+
+
+def carries(tags: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that a device carries one of some tags."""
+    return or_(false(), *(devices.c.tags.contains(f" {tag} ", autoescape=True) for tag in tags))
 
 
 def _targets_in(scope: tuple[str, ...]) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from village_collector.stores.command_records import receivers_of
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.tables import agents, counters, devices, schedules
@@ -106,16 +107,9 @@ class ScheduleRecords:
 
     def has_loudspeaker(self, target: Target) -> bool:
         """Whether a target has a loudspeaker now."""
-        query = select(devices.c.device).where(
-            devices.c.removed.is_(None), devices.c.abilities.contains(" loudspeaker ", autoescape=True)
+        query = receivers_of(
+            "loudspeaker", target.area, target.agent, target.device, devices.c.device, tags=target.tags
         )
-        if target.area is not None:
-            query = query.join(agents, agents.c.agent == devices.c.agent)
-            query = query.where(agents.c.area.startswith(prefix(target.area), autoescape=True))
-        else:
-            query = query.where(devices.c.agent == target.agent)
-            if target.device is not None:
-                query = query.where(devices.c.device == target.device)
         with self._database.read() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
