@@ -258,6 +258,7 @@ class _TalkingCamera:
         self.snapshot = camera.snapshot
         self.say = self._player.say
         self.play_from = self._player.play_from
+        self.play_live = self._player.play_live
         self.stop = self._player.stop
 
     @property

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from village_drivers.abilities import LiveSource
 from village_drivers.kit import (
     Device,
     DriverConfig,
@@ -122,6 +123,11 @@ class Snapcast:
     async def play_at(self, path: str, volume: float | None, at: float) -> str:
         """See `abilities.PunctualPlayer`."""
         return f"{await self._player.play_at(path, volume, at, self._open)}, {self._listeners}"
+
+    async def play_live(self, source: LiveSource, volume: float | None) -> str:
+        """See `abilities.LivePlayer`. Playing in step costs a live voice all that the server holds back; the evidence says how much."""
+        evidence = await self._player.play_live(source, volume)
+        return f"{evidence} {self._config.buffer_seconds + LEAD_SECONDS:.2f} s after it came, {self._listeners}"
 
     async def stop(self) -> None:
         """Fall silent; contract as `abilities.Loudspeaker`."""

@@ -115,11 +115,14 @@ class Player:
         return evidence if late < _PUNCTUAL_SECONDS else f"{evidence}, began {late:.2f} s late"
 
     async def play_live(
-        self, live: LiveSource, volume: float | None, open_sink: Callable[[], AbstractAsyncContextManager[Sink]]
+        self,
+        live: LiveSource,
+        volume: float | None,
+        open_sink: Callable[[], AbstractAsyncContextManager[Sink]] | None = None,
     ) -> str:
-        """Play a voice that is being spoken; contract as `abilities.LivePlayer`. `open_sink` opens the output with a short buffer."""
+        """Play a voice that is being spoken; contract as `abilities.LivePlayer`. `open_sink` opens the output with a shorter buffer."""
         level = self._level(volume)
-        return await self._play(live_source(live, gain(level)), level, 0.0, open_sink)
+        return await self._play(live_source(live, gain(level), self._form), level, 0.0, open_sink)
 
     async def stop(self) -> None:
         """Fall silent; returns when the children are gone."""

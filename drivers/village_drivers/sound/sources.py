@@ -13,6 +13,7 @@ from typing import Protocol
 from village_drivers.abilities import LiveSource
 from village_drivers.kit import NotConnected, Refused
 from village_drivers.programs import Child, child
+from village_drivers.sound.conversion import converter
 from village_drivers.sound.pcm import Form
 
 #: A decoder is faster than real time; one that gives nothing for so long hangs (a network folder that went away).
@@ -116,17 +117,18 @@ def _to_pcm(gain: float, form: Form) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def live_source(live: LiveSource, gain: float) -> AsyncIterator[Source]:
+async def live_source(live: LiveSource, gain: float, form: Form) -> AsyncIterator[Source]:
     """Sound that is being made."""
-    yield _Live(live, gain)
+    yield _Live(live, gain, form)
 
 
 class _Live:
-    def __init__(self, live: LiveSource, gain: float) -> None:
+    def __init__(self, live: LiveSource, gain: float, form: Form) -> None:
         self._live = live
         self._gain = gain
+        self._convert = converter(form)
 
     async def read(self) -> bytes:
         # An output that takes everything at once must not keep the voice itself from coming in.
         await asyncio.sleep(0)
-        return self._live.read(self._gain)
+        return self._convert(self._live.read(self._gain))

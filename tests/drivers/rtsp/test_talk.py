@@ -17,8 +17,9 @@ import pytest
 from tests.drivers.reports import Recorder, running
 from tests.drivers.rtsp.cameras import make_driver
 from tests.drivers.sound.conftest import make_tone, rms
+from tests.drivers.sound.test_live import Tone
 from tests.peers import absent, free_port, peer
-from village_drivers.abilities import abilities_of
+from village_drivers.abilities import LivePlayer, abilities_of
 from village_drivers.kit import NotConnected, Refused
 
 _CODECS = {"PCMU": ("0", "mulaw"), "PCMA": ("8", "alaw")}
@@ -95,7 +96,7 @@ def test_it_is_a_loudspeaker_only_if_it_is_told_so() -> None:
     assert abilities_of(make_driver("rtsp://h/").devices()["cam"].handle) == ("camera",)
     device = make_driver("rtsp://h/", talk=True).devices()["cam"]
     assert device.kind == "camera"
-    assert abilities_of(device.handle) == ("loudspeaker", "file_player", "camera")
+    assert abilities_of(device.handle) == ("loudspeaker", "file_player", "live_player", "camera")
 
 
 @pytest.mark.parametrize("codec", _CODECS)
@@ -108,6 +109,29 @@ async def test_a_file_arrives_whole_in_real_time_and_as_loud(tmp_path: Path, cod
         assert evidence.startswith("played 2.00 s")
         await _arrives(camera, 2.0, 0.02)
         assert rms(camera.heard()) == pytest.approx(_loudness(tone), rel=0.02)
+
+
+@pytest.mark.parametrize("codec", _CODECS)
+async def test_a_live_voice_goes_out_as_it_is_spoken(tmp_path: Path, codec: str) -> None:
+    async with _camera(tmp_path, codec) as camera:
+        speaker, voice = _loudspeaker(camera.url), Tone(50)
+        assert isinstance(speaker, LivePlayer)
+        playing = asyncio.create_task(speaker.play_live(voice, None))
+        async with asyncio.timeout(5):
+            while speaker.position_seconds < 0.4:
+                await asyncio.sleep(0.01)
+        before = speaker.position_seconds
+        voice.on.set()
+        while not voice.began:
+            await asyncio.sleep(0.001)
+        # A packet leaves as soon as it is full; what a camera holds back on top is its own.
+        assert speaker.position_seconds - before < 0.1
+        evidence = await playing
+        await _arrives(camera, _told(evidence), 0.03)
+        heard = camera.heard()
+        loud = [at for at in range(0, len(heard), 320) if rms(heard[at : at + 320]) > 0.2]
+        assert len(loud) == pytest.approx(50, abs=2)
+        assert rms(heard[loud[1] : loud[-1]]) == pytest.approx(16000 / 32768 / 2**0.5, rel=0.03)
 
 
 async def test_a_wrong_path(tmp_path: Path) -> None:

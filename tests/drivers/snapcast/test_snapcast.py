@@ -15,8 +15,9 @@ import pytest
 
 from tests.drivers.reports import LentServices, Recorder, running
 from tests.drivers.sound.conftest import make_tone, rms
+from tests.drivers.sound.test_live import Tone
 from tests.peers import free_port, peer
-from village_drivers.abilities import abilities_of
+from village_drivers.abilities import LivePlayer, abilities_of
 from village_drivers.kit import Misconfigured, NotConnected, Refused
 from village_drivers.registry import DRIVERS
 from village_drivers.snapcast.driver import Snapcast, SnapcastConfig
@@ -28,13 +29,14 @@ _BLOCK = RATE * 2 // 100
 
 @dataclass
 class Lan:
-    """A snapserver with the stream `village`, mono, and its clients."""
+    """A snapserver with the stream `village` and its clients."""
 
     folder: Path
     control: int = field(default_factory=free_port)
     port: int = field(default_factory=free_port)
     source: int = field(default_factory=free_port)
     pipe: bool = False
+    channels: int = 1
     server: asyncio.subprocess.Process | None = None
     clients: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
@@ -44,7 +46,7 @@ class Lan:
             f"[server]\ndatadir = {self.folder}\n[http]\nenabled = false\n"
             f"[tcp]\nenabled = true\nbind_to_address = 127.0.0.1\nport = {self.control}\n"
             f"[stream]\nbind_to_address = 127.0.0.1\nport = {self.port}\nbuffer = {BUFFER * 1000:.0f}\n"
-            f"source = {uri}name=village&sampleformat=48000:16:1&codec=pcm\n[logging]\nsink = null\n"
+            f"source = {uri}name=village&sampleformat=48000:16:{self.channels}&codec=pcm\n[logging]\nsink = null\n"
         )
         self.server = await asyncio.create_subprocess_exec(
             str(peer("snapserver")), "-c", str(self.folder / "snapserver.conf"),
@@ -89,8 +91,8 @@ async def _listens(port: int) -> bool:
 
 
 @asynccontextmanager
-async def _lan(folder: Path, *clients: str, pipe: bool = False) -> AsyncIterator[Lan]:
-    lan = Lan(folder, pipe=pipe)
+async def _lan(folder: Path, *clients: str, pipe: bool = False, channels: int = 1) -> AsyncIterator[Lan]:
+    lan = Lan(folder, pipe=pipe, channels=channels)
     try:
         await lan.start()
         for name in clients:
@@ -121,7 +123,7 @@ def test_it_is_registered_and_speaks_and_plays() -> None:
     assert DRIVERS["snapcast"].load() is Snapcast
     device = Snapcast(SnapcastConfig(id="group", driver="snapcast"), LentServices()).devices()["group"]
     assert device.kind == "loudspeaker"
-    assert abilities_of(device.handle) == ("loudspeaker", "file_player")
+    assert abilities_of(device.handle) == ("loudspeaker", "file_player", "live_player")
 
 
 @pytest.mark.parametrize("pipe", [False, True])
@@ -139,6 +141,42 @@ async def test_a_file_comes_out_of_every_client_whole_and_as_loud(tmp_path: Path
             assert sorted(lan.loud(name))[100] == pytest.approx(0.5 / 2**0.5, rel=0.02)
         assert report.states[-1][:2] == ("ok", "works")
         assert {"busy": True, "volume_percent": 100} in report.readings
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+async def test_a_live_voice_is_heard_once_the_server_has_held_it_back(tmp_path: Path, channels: int) -> None:
+    async with _lan(tmp_path, "east", "west", channels=channels) as lan:
+        driver, report, voice = _driver(lan, channels=channels), Recorder(), Tone(50)
+        assert isinstance(driver, LivePlayer)
+        async with running(driver, report):
+            await report.until(lambda seen: seen.states != [] and seen.states[-1][2].startswith("2 of"))
+            playing = asyncio.create_task(driver.play_live(voice, None))
+            await asyncio.sleep(1.0)
+            assert (lan.loud("east"), driver.position_seconds > 0) == ([], True)
+            voice.on.set()
+            while not lan.loud("east"):
+                await asyncio.sleep(0.01)
+            heard = time.monotonic()
+            evidence = await playing
+        assert evidence.endswith(f"{BUFFER + 0.1:.2f} s after it came, 2 of 2 clients connected")
+        assert heard - voice.began == pytest.approx(BUFFER + 0.1, abs=0.15)
+        for name in ("east", "west"):
+            assert lan.seconds(name) == pytest.approx(1.0 * channels, abs=0.06 * channels)
+
+
+async def test_a_live_voice_that_is_stopped_is_silent_at_once(tmp_path: Path) -> None:
+    async with _lan(tmp_path, "east") as lan, _group(lan, 1) as (driver, _):
+        voice = Tone(500)
+        voice.on.set()
+        playing = asyncio.create_task(driver.play_live(voice, None))
+        while driver.position_seconds < 0.5:
+            await asyncio.sleep(0.01)
+        await driver.stop()
+        before = lan.seconds("east")
+        with pytest.raises(Refused, match="stopped after"):
+            await playing
+        await asyncio.sleep(BUFFER + 0.2)
+        assert lan.seconds("east") < before + 0.2
 
 
 async def test_a_text_is_spoken(tmp_path: Path) -> None:
