@@ -17,11 +17,12 @@ from village_agent.steadiness import BETTER_SECONDS, WORSE_SECONDS
 from village_drivers.kit import Driver, DriverConfig
 from village_drivers.registry import DRIVERS
 from village_wire.areas import Area
-from village_wire.commands import decode_public_key
 from village_wire.ids import AgentId, DeviceId
 from village_wire.presence import MAX_DEVICES
 from village_wire.session import BrokerAddress
 from village_wire.settings import InvalidSettings, Problem, problem_at, problems_of, read_toml
+from village_wire.signed import decode_public_key
+from village_wire.tags import Tags
 
 #: Readings of the agent itself carry this device id.
 AGENT_DEVICE = "agent"
@@ -51,6 +52,7 @@ class AgentTable(_Table):
         description="Area code of the site; an enrolled agent knows it. 所在区域代码；已注册的代理无需填写。",
         examples=["330106109003"],
     )
+    tags: Tags = Field((), description="Tags of all its devices. 其全部设备的标签。", examples=[["school"]])
     state_dir: Path | None = Field(
         None,
         description="Folder for the outbox and the command table. 存放发件箱和命令记录的目录。",

@@ -23,7 +23,7 @@ from village_cli.times import local
 from village_wire.audit import Seal
 from village_wire.audit_verification import Finding, StoredEntry, Verifier
 from village_wire.clocks import format_time
-from village_wire.commands import decode_public_key, encode_public_key
+from village_wire.signed import decode_public_key, encode_public_key
 
 if TYPE_CHECKING:
     from rich.progress import Progress

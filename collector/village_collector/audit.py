@@ -18,7 +18,7 @@ from village_collector.refusals import Flood, RefusalLimit
 from village_collector.stores.audit_records import Appended, AuditRecords, Sign
 from village_wire.audit import Act, Head, Outcome, Seal, cleaned, is_genuine, sign_seal
 from village_wire.clocks import format_time
-from village_wire.commands import encode_public_key
+from village_wire.signed import encode_public_key
 
 _log = logging.getLogger(__name__)
 

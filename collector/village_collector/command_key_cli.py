@@ -51,7 +51,7 @@ def command_key(ctx: typer.Context, config: ConfigOption = None, data_dir: DataD
     settings = load(config, data_dir)
     from village_collector.data_dir import DataDirProblem
     from village_collector.trust.command_keys import load_command_key
-    from village_wire.commands import encode_public_key
+    from village_wire.signed import encode_public_key
 
     folder = settings.collector.data_dir
     try:
@@ -151,7 +151,7 @@ def _show(settings: Settings, work: Any, *, as_json: bool) -> None:
     from village_collector.trust.authority import load_authority
     from village_collector.trust.command_keys import load_command_key
     from village_wire.clocks import format_time
-    from village_wire.commands import encode_public_key
+    from village_wire.signed import encode_public_key
 
     folder, shared = settings.collector.data_dir, settings.collector.keys_dir
     now = datetime.now(UTC)

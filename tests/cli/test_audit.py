@@ -18,7 +18,7 @@ from village_cli.verification import FINDINGS, MAX_TOLD
 from village_wire.audit import START, Act, Link, Seal, link, sign_seal
 from village_wire.audit_verification import Kind
 from village_wire.clocks import format_time
-from village_wire.commands import encode_public_key
+from village_wire.signed import encode_public_key
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 SHOWN_KEY = encode_public_key(KEY.public_key())

@@ -25,7 +25,7 @@ from village_collector.people.rights import Grant
 from village_collector.stores.control import ControlStore
 from village_collector.trust.key_files import load_audit_key
 from village_wire.audit import Head, sign_seal
-from village_wire.commands import encode_public_key
+from village_wire.signed import encode_public_key
 
 PER_RUN = 6
 ADD_ENTRY = "INSERT INTO audit_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

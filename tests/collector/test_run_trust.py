@@ -18,7 +18,8 @@ from cryptography.x509 import load_pem_x509_certificate
 from tests.collector.kit import SITE, VILLAGE, inventory, signing_request, status
 from tests.collector.people import api_client
 from tests.collector.test_run import Program, line, program
-from village_wire.command_keys import CommandKeys, encode_command_keys, read_command_keys
+from village_wire import signed
+from village_wire.command_keys import CommandKeys, read_command_keys
 from village_wire.commands import Command, read_command
 from village_wire.points import CONTENT_LINES
 from village_wire.presence import encode_message
@@ -83,7 +84,7 @@ class Site:
         public = authority.public_key()
         assert isinstance(public, EllipticCurvePublicKey)
         self.authority = public
-        self.take(encode_command_keys(given["command_keys"]))
+        self.take(signed.encode(given["command_keys"]))
         await self.say("status", encode_message(status(True)), retain=True)
         await self.say("inventory", encode_message(inventory(BOX, *SITE)), retain=True)
         async with asyncio.timeout(10):

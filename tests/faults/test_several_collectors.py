@@ -23,10 +23,10 @@ from tests.peers.mosquitto import Mosquitto
 from village_collector.ports import TelemetryStore
 from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import EventFilter
-from village_wire.commands import encode_public_key
 from village_wire.events import decode_events
 from village_wire.points import inflate
 from village_wire.session import BrokerAddress, Received, Session, SessionSettings, Subscription
+from village_wire.signed import encode_public_key
 
 AGENTS = 20
 ROUNDS = 4

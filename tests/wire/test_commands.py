@@ -18,12 +18,10 @@ from village_wire.commands import (
     InvalidCommand,
     Target,
     Unlock,
-    canonical,
-    decode_public_key,
-    encode_public_key,
     read_command,
     sign_command,
 )
+from village_wire.signed import canonical, decode_public_key, encode_public_key
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -60,7 +58,7 @@ def test_fields_of_a_later_version_are_verified_and_ignored() -> None:
     del message["signature"]
     import base64
 
-    message["signature"] = base64.b64encode(KEY.sign(canonical(message))).decode()
+    message["signature"] = base64.b64encode(KEY.sign(canonical(message, b"village-edge command 1\n"))).decode()
     assert read_command(json.dumps(message, indent=2).encode(), KEY.public_key()) == COMMAND
 
 

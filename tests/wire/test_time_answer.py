@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from village_wire.commands import canonical
+from village_wire.signed import canonical
 from village_wire.time_answer import (
     MAX_TIME_BYTES,
     InvalidTime,
@@ -59,7 +59,9 @@ def test_refuses_an_answer(payload: bytes, reason: str) -> None:
 def test_a_command_is_no_answer() -> None:
     """The same key signs both."""
     message = {"agent": "lin", "nonce": NONCE, "time": "2026-11-24T01:02:03.456789Z"}
-    payload = json.dumps(message | {"signature": base64.b64encode(KEY.sign(canonical(message))).decode()}).encode()
+    payload = json.dumps(
+        message | {"signature": base64.b64encode(KEY.sign(canonical(message, b"village-edge command 1\n"))).decode()}
+    ).encode()
     with pytest.raises(InvalidTime, match="not signed"):
         read_time_answer(payload, "lin", KEY.public_key())
 

@@ -12,8 +12,9 @@ Class = Literal["emergency", "alert", "notice", "routine", "background"]
 #: From the highest to the lowest.
 CLASSES: tuple[Class, ...] = get_args(Class)
 
+#: `ready` is of live voice alone: amplifier on, chime over, the loudspeaker listens; a `reason` tells why it may not be heard even so.
 Stage = Literal[
-    "queued", "fetched", "started", "paused", "resumed", "finished", "preempted", "failed", "skipped", "cancelled"
+    "queued", "fetched", "ready", "started", "paused", "resumed", "finished", "preempted", "failed", "skipped", "cancelled"
 ]
 #: After one of these nothing more happens on that loudspeaker.
 FINAL: frozenset[Stage] = frozenset({"finished", "preempted", "failed", "skipped", "cancelled"})
@@ -37,6 +38,26 @@ class Audio(BaseModel):
     seconds: Annotated[float, Field(gt=0, le=MAX_AUDIO_SECONDS)]
     token: Annotated[str, Field(max_length=100, repr=False)]
 
+
+class Track(BaseModel):
+    """A recording on the loudspeaker's own card, by the folder's number and its own there; folder 0 is for tracks without a folder.
+
+    What it is, and how long, only those know who filled the card.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    folder: Annotated[int, Field(ge=0, le=99)] = 0
+    number: Annotated[int, Field(ge=1, le=9999)]
+
+    @property
+    def place(self) -> str:
+        """`3`, or `2/15` in a folder."""
+        return f"{self.folder}/{self.number}" if self.folder else str(self.number)
+
+
+#: A device is a loudspeaker if it has one of these abilities: it speaks or plays what it is sent, or plays what it has.
+LOUDSPEAKER_ABILITIES = ("loudspeaker", "track_player")
 
 #: Whoever has more to say speaks again.
 MAX_LIVE_SECONDS = 2 * 3600.0

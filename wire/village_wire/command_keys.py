@@ -6,9 +6,6 @@ with a number that is not greater than the known one changes nothing.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from typing import Annotated, Any
 
 from cryptography.exceptions import InvalidSignature
@@ -17,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from village_wire import signed
 from village_wire.clocks import Instant
-from village_wire.commands import canonical, decode_public_key
 from village_wire.events import first_problem
 
 #: A document with three keys has some 500 bytes.
@@ -32,7 +29,7 @@ class InvalidKeys(ValueError):
 
 
 def _check_key(text: str) -> str:
-    decode_public_key(text)
+    signed.decode_public_key(text)
     return text
 
 
@@ -49,7 +46,7 @@ class CommandKey(_Model):
     @property
     def public(self) -> Ed25519PublicKey:
         """The key itself."""
-        return decode_public_key(self.key)
+        return signed.decode_public_key(self.key)
 
 
 class CommandKeys(_Model):
@@ -61,32 +58,20 @@ class CommandKeys(_Model):
 
 def sign_command_keys(keys: CommandKeys, authority: EllipticCurvePrivateKey) -> dict[str, Any]:
     """Return the signed document."""
-    message: dict[str, Any] = json.loads(keys.model_dump_json(exclude_none=True))
-    message["signature"] = base64.b64encode(authority.sign(canonical(message, _DOMAIN), ECDSA(SHA256()))).decode()
-    return message
-
-
-def encode_command_keys(document: dict[str, Any]) -> bytes:
-    """Return the payload of a message that carries the document."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return signed.sign(
+        keys.model_dump_json(exclude_none=True), _DOMAIN, lambda covered: authority.sign(covered, ECDSA(SHA256()))
+    )
 
 
 def read_command_keys(payload: bytes, authority: EllipticCurvePublicKey) -> CommandKeys:
     """Return the keys of a document with a good signature; raises `InvalidKeys`."""
-    if len(payload) > MAX_KEYS_BYTES:
-        raise InvalidKeys(f"document of {len(payload)} bytes is over the limit of {MAX_KEYS_BYTES}")
     try:
-        message = json.loads(payload)
-        if not isinstance(message, dict):
-            raise InvalidKeys("not a JSON object")
-        signature = base64.b64decode(str(message.get("signature", "")), validate=True)
-        authority.verify(signature, canonical(message, _DOMAIN), ECDSA(SHA256()))
-        return CommandKeys.model_validate(message)
+        found = signed.read(payload, _DOMAIN, MAX_KEYS_BYTES)
+        authority.verify(found.signature, found.covered, ECDSA(SHA256()))
+        return CommandKeys.model_validate(found.message)
+    except signed.NotSigned as error:
+        raise InvalidKeys(str(error)) from None
     except InvalidSignature:
         raise InvalidKeys("not signed by the collector's authority") from None
     except ValidationError as error:
         raise InvalidKeys(first_problem(error)) from None
-    except InvalidKeys:
-        raise
-    except (ValueError, RecursionError, binascii.Error):
-        raise InvalidKeys("not a signed JSON object") from None

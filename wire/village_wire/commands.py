@@ -1,19 +1,14 @@
 """Commands: at most once, never after their expiry, only with the collector's signature.
 
-The signature covers the canonical form of the whole JSON object without `signature`, so that an agent of an older version
-can verify fields that it does not know.
+A command is a signed object (`village_wire.signed`), so an agent of an older version can verify fields that it does not know.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import (
     BaseModel,
@@ -26,8 +21,9 @@ from pydantic import (
     model_validator,
 )
 
+from village_wire import signed
 from village_wire.areas import Area
-from village_wire.broadcasts import Audio, Category, Class, Voice
+from village_wire.broadcasts import LOUDSPEAKER_ABILITIES, Audio, Category, Class, Track, Voice
 from village_wire.clocks import Instant
 from village_wire.events import first_problem
 from village_wire.ids import AgentId, DeviceId
@@ -62,9 +58,9 @@ class Stop(_Model):
 class Broadcast(_Model):
     """Let the target's loudspeakers be heard; the command's id is the broadcast's.
 
-    The sound is a text, a file, or live voice, which comes on the `LiveTopic` of its areas. It may begin at `start` (None: at once) and
-    counts until `end`, which is the command's expiry. It is heard `times` times with `pause` seconds between two. `volume` is in percent;
-    None leaves it to the loudspeaker's own for the class. `category` is repeated in the receipts.
+    The sound is a text, a file, a track of the loudspeaker's own card, or live voice, which comes on the `LiveTopic` of its areas. It may
+    begin at `start` (None: at once) and counts until `end`, which is the command's expiry. It is heard `times` times with `pause` seconds
+    between two. `volume` is in percent; None leaves it to the loudspeaker's own for the class. `category` is repeated in the receipts.
     """
 
     kind: Literal["broadcast"] = "broadcast"
@@ -72,6 +68,7 @@ class Broadcast(_Model):
     title: Annotated[str, Field(max_length=80)] = ""
     text: Annotated[str, Field(min_length=1, max_length=MAX_SPOKEN)] | None = None
     audio: Audio | None = None
+    track: Track | None = None
     live: Voice | None = None
     start: Instant | None = None
     end: Instant
@@ -83,8 +80,8 @@ class Broadcast(_Model):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if [self.text, self.audio, self.live].count(None) != 2:
-            raise ValueError("a broadcast is either a text, a sound file or live voice")
+        if [self.text, self.audio, self.track, self.live].count(None) != 3:
+            raise ValueError("a broadcast is either a text, a sound file, a track of the card or live voice")
         if self.live is not None and (self.times > 1 or self.start is not None):
             raise ValueError("live voice is heard once, and at once")
         if self.start is not None and self.start >= self.end:
@@ -136,15 +133,15 @@ Arguments = Annotated[
 ]
 
 
-#: Kind of command -> the ability that a device needs for it, as it stands in the inventory.
-ABILITIES: Mapping[str, str] = {
-    "broadcast": "loudspeaker",
-    "withdraw": "loudspeaker",
-    "stop": "loudspeaker",
-    "unlock": "door",
-    "switch": "switch",
-    "snapshot": "camera",
-    "indicate": "indicator",
+#: Kind of command -> abilities of which a device needs one for it, as they stand in the inventory.
+ABILITIES: Mapping[str, tuple[str, ...]] = {
+    "broadcast": LOUDSPEAKER_ABILITIES,
+    "withdraw": LOUDSPEAKER_ABILITIES,
+    "stop": LOUDSPEAKER_ABILITIES,
+    "unlock": ("door",),
+    "switch": ("switch",),
+    "snapshot": ("camera",),
+    "indicate": ("indicator",),
 }
 
 
@@ -201,20 +198,9 @@ class Command(_Model):
 _COMMAND = TypeAdapter(Command)
 
 
-def canonical(message: dict[str, Any], domain: bytes = _DOMAIN) -> bytes:
-    """Return the bytes that are signed: JSON, keys sorted, no spaces, UTF-8, without `signature`, behind the use's domain."""
-    unsigned = {key: value for key, value in message.items() if key != "signature"}
-    return (
-        domain
-        + json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    )
-
-
 def sign_command(command: Command, key: Ed25519PrivateKey) -> bytes:
     """Return the payload of a command message."""
-    message = json.loads(command.model_dump_json(exclude_none=True))
-    message["signature"] = base64.b64encode(key.sign(canonical(message))).decode()
-    return json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return signed.encode(signed.sign(command.model_dump_json(exclude_none=True), _DOMAIN, key.sign))
 
 
 def read_command(payload: bytes, *keys: Ed25519PublicKey) -> Command:
@@ -224,40 +210,13 @@ def read_command(payload: bytes, *keys: Ed25519PublicKey) -> Command:
         InvalidCommand: too long, not JSON, or it does not fit the model.
         BadSignature: not signed with any of `keys`.
     """
-    if len(payload) > MAX_COMMAND_BYTES:
-        raise InvalidCommand(f"message of {len(payload)} bytes is over the limit of {MAX_COMMAND_BYTES}")
     try:
-        message = json.loads(payload)
-        if not isinstance(message, dict):
-            raise InvalidCommand("not a JSON object")
-        signature = base64.b64decode(str(message.get("signature", "")), validate=True)
-        signed = canonical(message)
-    except (ValueError, RecursionError, binascii.Error):
-        raise InvalidCommand("not a signed JSON object") from None
-    if not is_signed(signature, signed, keys):
+        found = signed.read(payload, _DOMAIN, MAX_COMMAND_BYTES)
+    except signed.NotSigned as error:
+        raise InvalidCommand(str(error)) from None
+    if not signed.is_signed(found, keys):
         raise BadSignature("not signed with the collector's command key")
     try:
-        return _COMMAND.validate_python(message)
+        return _COMMAND.validate_python(found.message)
     except ValidationError as error:
         raise InvalidCommand(first_problem(error)) from None
-
-
-def is_signed(signature: bytes, signed: bytes, keys: Iterable[Ed25519PublicKey]) -> bool:
-    """Tell whether one of `keys` made the signature."""
-    for key in keys:
-        try:
-            key.verify(signature, signed)
-        except InvalidSignature:
-            continue
-        return True
-    return False
-
-
-def encode_public_key(key: Ed25519PublicKey) -> str:
-    """Return the key as base64 text, as it stands in an agent's configuration."""
-    return base64.b64encode(key.public_bytes_raw()).decode()
-
-
-def decode_public_key(text: str) -> Ed25519PublicKey:
-    """Read a key from base64 text; raise `ValueError` if it is none."""
-    return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))

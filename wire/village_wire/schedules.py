@@ -6,21 +6,20 @@ no link for weeks. An agent says by one digest which documents it has, and is se
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 from uuid import UUID, uuid5
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from village_wire import signed
 from village_wire.broadcasts import Audio, Category
 from village_wire.clocks import format_time
-from village_wire.commands import MAX_SPOKEN, Target, canonical, is_signed
+from village_wire.commands import MAX_SPOKEN, Target
 from village_wire.events import first_problem
 from village_wire.recurrence import Recurrence
 
@@ -29,8 +28,8 @@ MAX_SCHEDULE_BYTES = 128 * 1024
 #: More than any station plays in a week.
 MAX_PROGRAMMES = 50
 MAX_ITEMS = 50
-#: All areas above a box, itself, and its loudspeakers.
-MAX_DOCUMENTS = 32
+#: All areas above a box, itself, and its loudspeakers; some of them once more for each tag.
+MAX_DOCUMENTS = 64
 #: No programme fills more than four hours: what is due after it would never be heard.
 MAX_SECONDS = 4 * 3600
 _DOMAIN = b"village-edge schedule 1\n"
@@ -99,10 +98,16 @@ class Held(NamedTuple):
 
 
 def target_text(target: Target) -> str:
-    """Return `441900003001`, `agent/gate-1` or `agent/gate-1/speaker`."""
-    if target.area is not None:
-        return target.area
-    return f"agent/{target.agent}" + (f"/{target.device}" if target.device else "")
+    """Return `441900003001`, `agent/gate-1` or `agent/gate-1/speaker`, narrowed as in `441900003001/tag:school`."""
+    return str(target) if target.area is not None else f"agent/{target}"
+
+
+def concerns(target: Target, agent: str, areas: Collection[str]) -> bool:
+    """Tell whether an agent in some areas (its own and all above it) keeps what is for a target.
+
+    Tags are no matter here: an agent of which no device carries one keeps the programmes all the same, until one does.
+    """
+    return target.area in areas if target.area is not None else target.agent == agent
 
 
 def occurrence_id(target: Target, programme: str, due: datetime, item: int) -> UUID:
@@ -112,10 +117,9 @@ def occurrence_id(target: Target, programme: str, due: datetime, item: int) -> U
 
 def sign_schedule(schedule: Schedule, key: Ed25519PrivateKey) -> bytes:
     """Return the payload of a message; raises `InvalidSchedule` for a document that is too long."""
-    message: dict[str, Any] = json.loads(schedule.model_dump_json(exclude_none=True))
-    message["signature"] = base64.b64encode(key.sign(canonical(message, _DOMAIN))).decode()
-    payload = json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    _check_length(payload)
+    payload = signed.encode(signed.sign(schedule.model_dump_json(exclude_none=True), _DOMAIN, key.sign))
+    if len(payload) > MAX_SCHEDULE_BYTES:
+        raise InvalidSchedule(f"{len(payload)} bytes are over the limit of {MAX_SCHEDULE_BYTES}; divide the programmes")
     return payload
 
 
@@ -125,36 +129,23 @@ def read_schedule(payload: bytes, *keys: Ed25519PublicKey) -> Schedule:
     Raises:
         InvalidSchedule: too long, not signed with any of `keys`, or it does not fit the model.
     """
-    _check_length(payload)
     try:
-        message = json.loads(payload)
-        if not isinstance(message, dict):
-            raise InvalidSchedule("not a JSON object")
-        signature = base64.b64decode(str(message.get("signature", "")), validate=True)
-        signed = canonical(message, _DOMAIN)
-    except InvalidSchedule:
-        raise
-    except (ValueError, RecursionError, binascii.Error):
-        raise InvalidSchedule("not a signed JSON object") from None
-    if keys and not is_signed(signature, signed, keys):
-        raise InvalidSchedule("not signed with the collector's command key")
-    try:
-        return Schedule.model_validate(message)
+        found = signed.read(payload, _DOMAIN, MAX_SCHEDULE_BYTES)
+        if keys and not signed.is_signed(found, keys):
+            raise InvalidSchedule("not signed with the collector's command key")
+        return Schedule.model_validate(found.message)
+    except signed.NotSigned as error:
+        raise InvalidSchedule(str(error)) from None
     except ValidationError as error:
         raise InvalidSchedule(first_problem(error)) from None
 
 
 def content_digest(payload: bytes) -> str:
     """Return 16 hexadecimal digits for what was signed; the same for whichever key signed it. `payload` has been read before."""
-    return hashlib.sha256(canonical(json.loads(payload), _DOMAIN)).hexdigest()[:16]
+    return hashlib.sha256(signed.canonical(json.loads(payload), _DOMAIN)).hexdigest()[:16]
 
 
 def digest_of(documents: Iterable[Held]) -> str:
     """Return 32 hexadecimal digits for a set of documents."""
     lines = sorted(f"{held.target} {held.number} {held.content}\n" for held in documents)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
-
-
-def _check_length(payload: bytes) -> None:
-    if len(payload) > MAX_SCHEDULE_BYTES:
-        raise InvalidSchedule(f"{len(payload)} bytes are over the limit of {MAX_SCHEDULE_BYTES}; divide the programmes")

@@ -1,20 +1,14 @@
-"""The time, asked with a nonce and answered with a signature: a box without a clock need trust neither its broker nor a replay.
-
-The signature covers the canonical form of the whole JSON object without `signature`, as a command's does.
-"""
+"""The time, asked with a nonce and answered with a signature: a box without a clock need trust neither its broker nor a replay."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from village_wire import signed
 from village_wire.clocks import Instant
-from village_wire.commands import canonical, is_signed
 from village_wire.events import first_problem
 from village_wire.ids import AgentId, HexId
 
@@ -64,7 +58,8 @@ def encode_time_request(request: TimeRequest) -> bytes:
 
 def read_time_request(payload: bytes) -> TimeRequest:
     """Read a request; raise `InvalidTime` for anything else."""
-    _check_length(payload)
+    if len(payload) > MAX_TIME_BYTES:
+        raise InvalidTime(f"message of {len(payload)} bytes is over the limit of {MAX_TIME_BYTES}")
     try:
         return TimeRequest.model_validate_json(payload)
     except ValidationError as error:
@@ -73,9 +68,7 @@ def read_time_request(payload: bytes) -> TimeRequest:
 
 def sign_time_answer(answer: TimeAnswer, key: Ed25519PrivateKey) -> bytes:
     """Return the payload of an answer."""
-    message = json.loads(answer.model_dump_json())
-    message["signature"] = base64.b64encode(key.sign(canonical(message, _DOMAIN))).decode()
-    return json.dumps(message, sort_keys=True, separators=(",", ":")).encode()
+    return signed.encode(signed.sign(answer.model_dump_json(), _DOMAIN, key.sign))
 
 
 def read_time_answer(payload: bytes, agent: str, *keys: Ed25519PublicKey) -> TimeAnswer:
@@ -84,26 +77,15 @@ def read_time_answer(payload: bytes, agent: str, *keys: Ed25519PublicKey) -> Tim
     Raises:
         InvalidTime: not an answer, not signed with any of `keys`, or meant for another agent.
     """
-    _check_length(payload)
     try:
-        message = json.loads(payload)
-        if not isinstance(message, dict):
-            raise InvalidTime("not a JSON object")
-        signature = base64.b64decode(str(message.get("signature", "")), validate=True)
-        if not is_signed(signature, canonical(message, _DOMAIN), keys):
+        found = signed.read(payload, _DOMAIN, MAX_TIME_BYTES)
+        if not signed.is_signed(found, keys):
             raise InvalidTime("not signed with the collector's command key")
-        answer = TimeAnswer.model_validate(message)
+        answer = TimeAnswer.model_validate(found.message)
+    except signed.NotSigned as error:
+        raise InvalidTime(str(error)) from None
     except ValidationError as error:
         raise InvalidTime(first_problem(error)) from None
-    except InvalidTime:
-        raise
-    except (ValueError, RecursionError, binascii.Error):
-        raise InvalidTime("not a signed JSON object") from None
     if answer.agent != agent:
         raise InvalidTime(f"meant for agent {answer.agent}")
     return answer
-
-
-def _check_length(payload: bytes) -> None:
-    if len(payload) > MAX_TIME_BYTES:
-        raise InvalidTime(f"message of {len(payload)} bytes is over the limit of {MAX_TIME_BYTES}")

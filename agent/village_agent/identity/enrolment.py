@@ -39,8 +39,9 @@ from village_agent.identity.folder import (
     write_identity,
     write_key,
 )
+from village_wire import signed
 from village_wire.address import BrokerAddress
-from village_wire.command_keys import InvalidKeys, encode_command_keys, read_command_keys
+from village_wire.command_keys import InvalidKeys, read_command_keys
 from village_wire.enrolment import (
     MAX_MESSAGE_BYTES,
     Credentials,
@@ -201,7 +202,7 @@ def _check(answer: Answer, key: bytes, authority: bytes) -> Issued:
         named = read_certificates(credentials.authority.encode())
         if list(named) != list(read_certificates(authority)):
             raise BadCertificate("the answer names other authorities")
-        document = encode_command_keys(credentials.command_keys)
+        document = signed.encode(credentials.command_keys)
         read_command_keys(document, _authority_key(authority))
         BrokerAddress(credentials.broker).check()
         check_url(credentials.api)

@@ -16,21 +16,22 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from village_agent.commands.runtime import Addressee
+from village_agent.commands.addressing import Addressee
 from village_agent.disk import DiskThread
 from village_agent.loudspeaker.schedule_file import Document, ScheduleFile
 from village_wire.areas import chain
-from village_wire.commands import encode_public_key
 from village_wire.schedules import (
     MAX_DOCUMENTS,
     Held,
     InvalidSchedule,
     Schedule,
+    concerns,
     content_digest,
     digest_of,
     read_schedule,
     target_text,
 )
+from village_wire.signed import encode_public_key
 
 _log = logging.getLogger(__name__)
 
@@ -92,11 +93,8 @@ class Schedules:
     @property
     def current(self) -> Mapping[str, Known]:
         """The schedules that concern this agent where it is, by target."""
-        own = f"agent/{self._addressee.agent}"
-        areas = chain(self._addressee.area)
-        return {
-            key: known for key, known in self._known.items() if key in areas or key == own or key.startswith(f"{own}/")
-        }
+        agent, areas = self._addressee.agent, frozenset(chain(self._addressee.area))
+        return {key: known for key, known in self._known.items() if concerns(known.schedule.target, agent, areas)}
 
     def digest(self) -> str | None:
         """What is told of them; None while they can't be kept."""

@@ -17,7 +17,7 @@ from village_collector.api.problems import Problem
 from village_collector.commands import state_of
 from village_collector.stores.audit_records import AuditFilter, CommandOutcome
 from village_wire.audit import Act, Entry, InvalidEntry, Outcome, read_entry
-from village_wire.commands import encode_public_key
+from village_wire.signed import encode_public_key
 
 router = APIRouter(tags=["audit"])
 

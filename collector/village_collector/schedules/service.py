@@ -17,17 +17,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from village_collector.ports import StoreUnavailable
 from village_collector.stores.schedule_records import ScheduleRecord
 from village_wire.areas import chain
-from village_wire.commands import Target, encode_public_key
+from village_wire.commands import Target
 from village_wire.schedules import (
     Held,
     Programme,
     Schedule,
+    concerns,
     content_digest,
     digest_of,
     sign_schedule,
     target_text,
 )
 from village_wire.session import Publication, SessionError
+from village_wire.signed import encode_public_key
 from village_wire.topics import AgentTopic
 
 _log = logging.getLogger(__name__)
@@ -184,9 +186,8 @@ class ScheduleService:
 
     def _keys_of(self, agent: str, area: str) -> list[str]:
         """The schedules that concern an agent."""
-        own = f"agent/{agent}"
-        found = [code for code in (chain(area) if area else ()) if code in self._schedules]
-        return found + [key for key in self._schedules if key == own or key.startswith(f"{own}/")]
+        areas = frozenset(chain(area) if area else ())
+        return [key for key, schedule in self._schedules.items() if concerns(schedule.target, agent, areas)]
 
     def _document(self, key: str) -> _Signed:
         schedule, signer = self._schedules[key], self._signer()

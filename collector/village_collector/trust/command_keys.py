@@ -28,11 +28,10 @@ from village_wire.command_keys import (
     CommandKey,
     CommandKeys,
     InvalidKeys,
-    encode_command_keys,
     read_command_keys,
     sign_command_keys,
 )
-from village_wire.commands import encode_public_key
+from village_wire.signed import encode, encode_public_key
 
 KEY_FILE, NEXT_FILE, PUBLIC_FILE, DOCUMENT_FILE = (
     "command_key",
@@ -78,7 +77,7 @@ class KeyRing:
     @property
     def payload(self) -> bytes:
         """The signed document as it travels to agents."""
-        return encode_command_keys(dict(self.signed))
+        return encode(dict(self.signed))
 
 
 def load_command_key(folder: Path, shared: Path | None = None) -> Ed25519PrivateKey:
@@ -200,7 +199,7 @@ def _read_document(path: Path, authority: Authority) -> tuple[CommandKeys, dict[
 
 def _write_document(keys_folder: Path, authority: Authority, number: int, *keys: CommandKey) -> None:
     signed = sign_command_keys(CommandKeys(number=number, keys=keys), authority.key)
-    write_atomically(keys_folder / DOCUMENT_FILE, encode_command_keys(signed), PUBLIC)
+    write_atomically(keys_folder / DOCUMENT_FILE, encode(signed), PUBLIC)
 
 
 def _named(key: Ed25519PrivateKey, until: datetime | None = None) -> CommandKey:

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.agent.kit import AREA
 from village_collector.trust.authority import Authority, load_authority
-from village_wire.command_keys import CommandKey, CommandKeys, encode_command_keys, sign_command_keys
-from village_wire.commands import encode_public_key
+from village_wire import signed
+from village_wire.command_keys import CommandKey, CommandKeys, sign_command_keys
 from village_wire.enrolment import (
     Credentials,
     EnrolmentRequest,
@@ -25,6 +25,7 @@ from village_wire.enrolment import (
     RenewalRequest,
     read_enrolment,
 )
+from village_wire.signed import encode_public_key
 
 COMMAND_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NEXT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -45,7 +46,7 @@ def command_keys(*keys: Ed25519PrivateKey, number: int = 1, until: datetime | No
 
 
 def document(by: Authority, *keys: Ed25519PrivateKey, number: int = 1, until: datetime | None = None) -> bytes:
-    return encode_command_keys(sign_command_keys(command_keys(*keys, number=number, until=until), by.key))
+    return signed.encode(sign_command_keys(command_keys(*keys, number=number, until=until), by.key))
 
 
 @dataclass

@@ -28,10 +28,12 @@ from village_agent.identity.folder import CERTIFICATE, RECORD, InvalidIdentity, 
 from village_agent.identity.folder import KEY as KEY_FILE
 from village_agent.outbox.file import Item, ItemClass, Lane, OutboxFile
 from village_agent.roster import Roster
-from village_wire.command_keys import CommandKey, CommandKeys, encode_command_keys, sign_command_keys
-from village_wire.commands import encode_public_key, read_command
+from village_wire import signed
+from village_wire.command_keys import CommandKey, CommandKeys, sign_command_keys
+from village_wire.commands import read_command
 from village_wire.events import CommandResult, Event, decode_events
 from village_wire.settings import InvalidSettings
+from village_wire.signed import encode_public_key
 
 SAMPLES = Path(__file__).parents[3] / "deploy/samples"
 _OUTBOX_BYTES = 2_000_000
@@ -204,7 +206,7 @@ _IDENTITY = (
         authority_key=base64.b64encode(_POINT).decode(),
     ),
     {KEY_FILE: b"key", CERTIFICATE: b"certificate", CA_FILE: b"authority"},
-    encode_command_keys(sign_command_keys(_KEYS, AUTHORITY)),
+    signed.encode(sign_command_keys(_KEYS, AUTHORITY)),
 )
 _RECORD = _identity_made().joinpath("identity", RECORD).read_bytes()
 

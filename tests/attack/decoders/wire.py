@@ -14,17 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.attack.decoders.kit import Decoder
-from village_wire import command_keys, schedules, time_answer
+from village_wire import command_keys, schedules, signed, time_answer
 from village_wire.audit import START, Act, InvalidEntry, cleaned, link, read_entry
 from village_wire.command_keys import (
     CommandKey,
     CommandKeys,
     InvalidKeys,
-    encode_command_keys,
     read_command_keys,
     sign_command_keys,
 )
-from village_wire.commands import InvalidCommand, canonical, encode_public_key, read_command
+from village_wire.commands import InvalidCommand, read_command
 from village_wire.enrolment import (
     Credentials,
     EnrolmentRequest,
@@ -42,6 +41,7 @@ from village_wire.points import CONTENT_DEFLATED, InvalidBatch, check_batch, def
 from village_wire.presence import Ack, AgentStatus, InvalidMessage, Inventory, decode_message
 from village_wire.recurrence import InvalidRecurrence, Recurrence
 from village_wire.schedules import InvalidSchedule, read_schedule
+from village_wire.signed import canonical, encode_public_key
 from village_wire.time_answer import InvalidTime, read_time_answer, read_time_request
 from village_wire.topics import InvalidTopic, parse_topic
 
@@ -278,10 +278,10 @@ DECODERS = (
         "command_keys",
         lambda data: read_command_keys(data, AUTHORITY.public_key()),
         (InvalidKeys,),
-        (encode_command_keys(_KEYS),),
+        (signed.encode(_KEYS),),
         "json",
     ),
-    Decoder("command_keys_signed", _signed_keys, (InvalidKeys,), (encode_command_keys(_KEYS),), "json"),
+    Decoder("command_keys_signed", _signed_keys, (InvalidKeys,), (signed.encode(_KEYS),), "json"),
     Decoder(
         "enrolment_token",
         lambda data: read_token(data.decode(errors="replace")),

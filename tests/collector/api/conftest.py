@@ -33,8 +33,8 @@ from village_collector.schedules.service import ScheduleService
 from village_collector.stores.control import ControlStore
 from village_collector.trust.enrolment import Addresses, Enrolment
 from village_wire.command_keys import CommandKey, CommandKeys, sign_command_keys
-from village_wire.commands import encode_public_key
 from village_wire.events import Event
+from village_wire.signed import encode_public_key
 
 
 class Collector:

@@ -23,8 +23,8 @@ from village_collector.stores.tables import audit_entries
 from village_wire.audit import Seal
 from village_wire.audit_verification import StoredEntry, Verifier
 from village_wire.clocks import format_time
-from village_wire.commands import decode_public_key
 from village_wire.session import Publication
+from village_wire.signed import decode_public_key
 
 UNLOCK = {"target": {"agent": "gate-1", "device": "reader"}, "arguments": {"kind": "unlock"}, "expires_in": 30}
 

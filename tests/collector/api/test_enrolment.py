@@ -23,7 +23,8 @@ from tests.collector.people import add_caller
 from village_collector.people.rights import Grant
 from village_collector.stores.tables import audit_entries
 from village_collector.trust.attempts import MAX_WRONG
-from village_wire.command_keys import encode_command_keys, read_command_keys
+from village_wire import signed
+from village_wire.command_keys import read_command_keys
 from village_wire.enrolment import (
     RENEWAL_DOMAIN,
     Credentials,
@@ -105,7 +106,7 @@ async def test_a_token_makes_a_box_an_agent(collector: Collector, client: httpx.
     assert (given.agent, given.area) == ("new-1", VILLAGE)
     assert given.authority == authority.text
     assert (given.broker, given.api) == ("mqtts://collector.village.example", "https://collector.village.example:8480")
-    keys = read_command_keys(encode_command_keys(given.command_keys), collector.authority.key.public_key())
+    keys = read_command_keys(signed.encode(given.command_keys), collector.authority.key.public_key())
     assert keys.number == 3
     assert await audit_of(collector, "agent.add") == [("chief", "new-1", "allowed", "a token for 24 h", VILLAGE)]
     assert await audit_of(collector, "agent.enrol") == [("agent:new-1", "new-1", "allowed", "", VILLAGE)]

@@ -28,7 +28,7 @@ from village_collector.trust.command_keys import (
 )
 from village_collector.trust.key_files import key_pem
 from village_wire.command_keys import CommandKeys, read_command_keys
-from village_wire.commands import encode_public_key
+from village_wire.signed import encode_public_key
 
 DAY = timedelta(days=1)
 WEEK = 7 * DAY

@@ -17,7 +17,7 @@ from village_collector.trust.authority import load_authority
 from village_collector.trust.command_keys import GRACE, rotate
 from village_collector.trust.live_keys import KeysToAgents, LiveKeys
 from village_wire.command_keys import read_command_keys
-from village_wire.commands import encode_public_key
+from village_wire.signed import encode_public_key
 
 DAY = timedelta(days=1)
 
