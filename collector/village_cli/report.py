@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from village_cli.area_names import name_of, read_names
 from village_cli.documents import rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AreaOption, JsonOption, connect, examples, settings_of
 from village_cli.safety import safe
-from village_cli.tables import Cell, Table, emit, note, show
+from village_cli.saving import refuse_existing, save
+from village_cli.tables import Cell, Table, emit, note, say, show
 from village_cli.text import Bilingual, Language, word
 
 SCHEMA = "village.publicity/1"
@@ -23,6 +28,7 @@ _MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])", re.ASCII)
 EXAMPLES = examples(
     "village report publicity --month 2026-11",
     "village report publicity --month 2026-11 --area 441900003000 --csv > november.csv",
+    "village --lang zh report publicity --month 2026-11 --pdf november.pdf --names areas.csv",
 )
 
 
@@ -32,6 +38,19 @@ def report_publicity(
     month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="By China's time. 月份（北京时间）。")],
     area: AreaOption = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values. 输出 CSV。")] = False,
+    pdf: Annotated[
+        str | None, typer.Option("--pdf", metavar="FILE", help="Save it as PDF (A4); - is stdout. 保存为 PDF（A4）。")
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            "--names", metavar="FILE", help="Names of areas, a CSV file of code,name. 区域名称表（代码,名称）。"
+        ),
+    ] = None,
+    font: Annotated[
+        Path | None, typer.Option("--font", metavar="FILE", help="Font of the PDF; else one is found. PDF 字体文件。")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file. 覆盖已有文件。")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show how many minutes each area heard of each category, from the receipts of its loudspeakers.
@@ -47,26 +66,51 @@ def report_publicity(
             Bilingual("Write it as 2026-11.", "请写作 2026-11。"),
             exit_code=USAGE,
         )
+    if (pdf is not None) + as_csv + as_json > 1:
+        raise Failure(
+            Bilingual("A report has one form.", "报表只能选一种格式。"),
+            Bilingual("Give one of --pdf, --csv and --json.", "请在 --pdf、--csv 和 --json 中任选其一。"),
+            exit_code=USAGE,
+        )
+    if pdf not in {None, "-"}:
+        refuse_existing(Path(pdf or ""), force=force)
+    called = read_names(names) if names else {}
+    language = settings_of(ctx).language
     with connect(ctx) as client:
         answer = client.get("/reports/publicity", SCHEMA, month=month, area=area)
-    language = settings_of(ctx).language
+        person = text(client.get("/me", "village.me/1").document, "person") if pdf is not None else ""
     if as_json:
         emit(answer.text)
     elif as_csv:
-        emit(_csv(answer.document))
+        emit(_csv(answer.document, called))
+    elif pdf is not None:
+        from village_cli.publicity_pdf import Making, make
+
+        making = Making(datetime.now(UTC), safe(person), area, called, language)
+        _hand_over(make(answer.document, making, font), pdf, language, force=force)
     else:
-        show(_table(answer.document, language), language)
+        show(_table(answer.document, called, language), language)
         note(word("publicity_note", language))
 
 
-def _table(document: Mapping[str, Any], language: Language) -> Table:
+def _hand_over(content: bytes, file: str, language: Language, *, force: bool) -> None:
+    if file == "-":
+        sys.stdout.buffer.write(content)
+        return
+    save(Path(file), content, force=force)
+    say(word("saved", language).format(bytes=len(content), file=file))
+
+
+def _table(document: Mapping[str, Any], names: Mapping[str, str], language: Language) -> Table:
     lines: list[list[Cell | str]] = []
     for area in rows(document, "areas"):
         loudspeakers = f"{text(area, 'heard')}/{text(area, 'loudspeakers')}"
+        code, name = Cell(text(area, "area") or "-", "bold"), name_of(text(area, "area"), names)
         categories = rows(area, "categories")
         lines += [
             [
-                Cell(text(area, "area") or "-", "bold"),
+                code,
+                name,
                 loudspeakers,
                 word(f"category_{text(one, 'category')}", language),
                 text(one, "minutes"),
@@ -74,18 +118,20 @@ def _table(document: Mapping[str, Any], language: Language) -> Table:
                 text(one, "plays"),
             ]
             for one in categories
-        ] or [[Cell(text(area, "area") or "-", "bold"), loudspeakers, "-", "0", "0", "0"]]
-    return Table(("area", "loudspeakers_heard", "category", "minutes", "loudspeaker_minutes", "plays"), lines)
+        ] or [[code, name, loudspeakers, "-", "0", "0", "0"]]
+    return Table(("area", "name", "loudspeakers_heard", "category", "minutes", "loudspeaker_minutes", "plays"), lines)
 
 
-def _csv(document: Mapping[str, Any]) -> str:
-    """Plain values under English names; an area in which nothing was heard has one row without a category."""
+def _csv(document: Mapping[str, Any], called: Mapping[str, str]) -> str:
+    """Plain values under English names, a column of areas' names if any are known; an area that heard nothing has one row."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ("category", "minutes", "loudspeaker_minutes", "plays")
-    writer.writerow(("month", "area", "loudspeakers", "heard", *names))
+    writer.writerow(("month", "area", *(["name"] if called else []), "loudspeakers", "heard", *names))
     for area in rows(document, "areas"):
-        head = (text(document, "month"), text(area, "area"), text(area, "loudspeakers"), text(area, "heard"))
+        code = text(area, "area")
+        name = [name_of(code, called)] if called else []
+        head = (text(document, "month"), code, *name, text(area, "loudspeakers"), text(area, "heard"))
         for one in rows(area, "categories") or [{"category": "", "minutes": 0, "loudspeaker_minutes": 0, "plays": 0}]:
             writer.writerow(safe(str(value)) for value in (*head, *(one.get(name, "") for name in names)))
     return out.getvalue()

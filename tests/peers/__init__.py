@@ -31,6 +31,10 @@ HOW_TO_GET = {
     "psql": "apt-get install postgresql",
     "snapserver": "apt-get install snapserver",
     "snapclient": "apt-get install snapclient",
+    "fc-match": "apt-get install fontconfig",
+    "pdffonts": "apt-get install poppler-utils",
+    "pdfinfo": "apt-get install poppler-utils",
+    "pdftotext": "apt-get install poppler-utils",
     "rmqttd": "install RMQTT 0.24 or newer and put rmqttd on PATH, or name its folder in VILLAGE_PEERS",
 }
 
