@@ -1,9 +1,13 @@
 """A Modbus relay board: relays at coils 0.., inputs at discrete inputs 0.., holding and input registers 0 to 15.
 
+With `--current REGISTER,COIL` a register measures the current of an amplifier that a relay gives power, in hundredths of an ampere. The
+board can't know what the amplifier does: `sounds on` and `sounds off` on standard input tell it, `power off` blows its fuse.
+
     python -m village_emulators.modbus_board /tmp/device-end --relays 8 --inputs 8
     python -m village_emulators.modbus_board --tcp 5020
+    python -m village_emulators.modbus_board --tcp 5020 --current 4,0
 
-Standard input takes `input 3 on`, `input 3 off` and `register 0 123` (both tables); standard output has a JSON line for each coil
+Standard input takes `input 3 on`, `input 3 off`, `register 0 123` (both tables), `sounds on` and `power off`; standard output has a JSON line for each coil
 that is written: `{"coil": 3, "on": true}`.
 """
 
@@ -16,6 +20,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -29,11 +34,31 @@ from village_emulators.console import lines
 REGISTERS = 16
 _WRITE_COILS = (5, 15)
 _READ_INPUTS = 2
+_READ_REGISTERS = (3, 4)
 _HOLDING, _INPUT = 6, 4
 
 
 class InvalidLine(ValueError):
     """The text is not a command of the emulator."""
+
+
+@dataclass(slots=True)
+class AmplifierCurrent:
+    """The current of an amplifier behind a relay, as a register shows it: in hundredths of an ampere."""
+
+    register: int
+    coil: int
+    idle: int = 5
+    sounding: int = 82
+    #: Whether a sound goes through the amplifier, and whether its fuse is whole.
+    sounds: bool = False
+    power: bool = True
+
+    def drawn(self, on: bool) -> int:
+        """What is drawn while the relay is on or off."""
+        if not on or not self.power:
+            return 0
+        return self.sounding if self.sounds else self.idle
 
 
 class ModbusBoardEmulator:
@@ -49,6 +74,7 @@ class ModbusBoardEmulator:
         inputs: int = 8,
         baudrate: int = 9600,
         written: Callable[[int, bool], None] | None = None,
+        current: AmplifierCurrent | None = None,
     ) -> None:
         self._path = path
         self._tcp_port = tcp_port
@@ -57,6 +83,8 @@ class ModbusBoardEmulator:
         self._inputs = inputs
         self._baudrate = baudrate
         self._written = written
+        self.current = current
+        self._on: set[int] = set()
         #: Refuse the function codes in here with an exception; for tests of what the driver says then.
         self.refuse: dict[int, ExcCodes] = {}
         self._server: ModbusSerialServer | ModbusTcpServer
@@ -109,8 +137,10 @@ class ModbusBoardEmulator:
                 number.isdecimal() and int(number) < REGISTERS and value.isdecimal() and int(value) <= 0xFFFF
             ):
                 await self.set_register(int(number), int(value))
+            case [("sounds" | "power") as what, ("on" | "off") as state] if self.current is not None:
+                setattr(self.current, what, state == "on")
             case _:
-                raise InvalidLine(f"not understood: {line[:80]!r}; try: input 0 on | register 0 123")
+                raise InvalidLine(f"not understood: {line[:80]!r}; try: input 0 on | register 0 123 | sounds on")
 
     def _only_ours(self, sending: bool, data: bytes) -> bytes:
         # On a serial line a board is silent when another unit is asked; pymodbus would answer with an exception.
@@ -119,10 +149,10 @@ class ModbusBoardEmulator:
     async def _access(
         self,
         function: int,
-        _start: int,
+        start: int,
         address: int,
-        _count: int,
-        _registers: list[int],
+        count: int,
+        registers: list[int],
         values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
         if function in self.refuse:
@@ -131,9 +161,19 @@ class ModbusBoardEmulator:
             if address + len(values) > self._relays:
                 return ExcCodes.ILLEGAL_ADDRESS
             for offset, value in enumerate(values):
+                (self._on.add if value else self._on.discard)(address + offset)
                 if self._written is not None:
                     self._written(address + offset, bool(value))
+        if function in _READ_REGISTERS and self.current is not None:
+            place = self.current.register
+            if address <= place < address + count:
+                registers[place - start] = self.current.drawn(self.current.coil in self._on)
         return None
+
+
+def _current(text: str) -> AmplifierCurrent:
+    register, _, coil = text.partition(",")
+    return AmplifierCurrent(int(register), int(coil))
 
 
 def _print_coil(coil: int, on: bool) -> None:
@@ -169,6 +209,9 @@ def main() -> None:
     parser.add_argument("--relays", type=int, default=8, help="number of relays")
     parser.add_argument("--inputs", type=int, default=8, help="number of inputs")
     parser.add_argument("--baudrate", type=int, default=9600, help="speed of the serial line")
+    parser.add_argument(
+        "--current", type=_current, metavar="REGISTER,COIL", help="register that measures an amplifier's current"
+    )
     options = parser.parse_args()
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
     emulator = ModbusBoardEmulator(
@@ -179,6 +222,7 @@ def main() -> None:
         inputs=options.inputs,
         baudrate=options.baudrate,
         written=_print_coil,
+        current=options.current,
     )
     asyncio.run(_serve(emulator))
 

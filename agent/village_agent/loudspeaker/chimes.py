@@ -38,6 +38,11 @@ def chime_seconds(rank: Class) -> float:
     return sum(length for _, length in _TONES[rank])
 
 
+def tones(rank: Class) -> tuple[tuple[float, float], ...]:
+    """Return the tones of a class as (hertz, seconds until the next one)."""
+    return _TONES[rank]
+
+
 def chime(rank: Class) -> bytes:
     """Return the chime of a class as a WAV file: 16 bit, mono. Takes some tenths of a second on a small box."""
     tones = _TONES[rank]

@@ -14,6 +14,7 @@ from pymodbus.pdu.bit_message import ReadCoilsRequest, WriteSingleCoilRequest
 from village_drivers.kit import Device, DriverConfig, DriverError, NotConnected, Refused, Report, Services
 from village_drivers.modbus.blocks import Block, Entry, blocks_of, request_of, scaled
 from village_drivers.modbus.config import ModbusConfig, Register, Relay
+from village_drivers.modbus.handles import RegisterMeter, RelayLock, RelaySwitch
 from village_drivers.modbus.link import Link, RtuLink, TcpLink
 from village_drivers.serial_line import SerialLine
 from village_wire.points import Value
@@ -44,42 +45,6 @@ class _Measuring:
 
 
 _Job = _Switching | _Measuring
-
-
-class RelaySwitch:
-    """The `Switch` ability of a relay."""
-
-    def __init__(self, board: ModbusBoard, relay: Relay) -> None:
-        self._board = board
-        self._relay = relay
-
-    async def switch(self, on: bool) -> None:
-        """As `abilities.Switch.switch`; the coil is read back."""
-        await self._board.command(self._relay, on, None)
-
-
-class RelayLock:
-    """The `Door` ability of a relay that releases a lock."""
-
-    def __init__(self, board: ModbusBoard, relay: Relay) -> None:
-        self._board = board
-        self._relay = relay
-
-    async def unlock(self, seconds: float) -> None:
-        """As `abilities.Door.unlock`; the coil is read back. A second call while the lock is open prolongs it."""
-        await self._board.command(self._relay, True, seconds)
-
-
-class RegisterMeter:
-    """The `Meter` ability of a register."""
-
-    def __init__(self, board: ModbusBoard, register: Register) -> None:
-        self._board = board
-        self._register = register
-
-    async def measure(self) -> float:
-        """As `abilities.Meter.measure`: what the register holds now, scaled as its readings are."""
-        return await self._board.measure(self._register)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from village_drivers.modbus.driver import ModbusBoard
 from village_drivers.registry import DRIVERS
 from village_drivers.serial_line import SerialLine
 from village_emulators.line import Cable
-from village_emulators.modbus_board import ModbusBoardEmulator
+from village_emulators.modbus_board import AmplifierCurrent, ModbusBoardEmulator
 
 _ALL = {
     "relays": [
@@ -133,6 +133,20 @@ async def test_a_register_is_measured_between_two_rounds(table: str) -> None:
         many[0].cancel()
         await _switch(board, "horn").switch(True)
         await asyncio.gather(*many[1:])
+
+
+async def test_the_emulated_amplifier_draws_what_relay_sound_and_fuse_make_it() -> None:
+    level = {"id": "level", "register": 4, "scale": 0.01}
+    async with _site(registers=[level], poll_seconds=3600) as (_, emulator, board, report, _written):
+        emulator.current = AmplifierCurrent(4, 0)
+        async with running(board, report):
+            await report.until(lambda: len(report.states) == 5)
+            seen = [await _meter(board).measure()]
+            await _switch(board, "horn").switch(True)
+            for line in ("sounds off", "sounds on", "power off"):
+                await emulator.obey(line)
+                seen.append(await _meter(board).measure())
+            assert seen == pytest.approx([0, 0.05, 0.82, 0])
 
 
 async def test_a_meter_that_is_away_says_so() -> None:
