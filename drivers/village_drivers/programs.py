@@ -21,6 +21,8 @@ HOW_TO_INSTALL: Mapping[str, str] = {
     "ffmpeg": "apt-get install ffmpeg",
     "espeak-ng": "apt-get install espeak-ng",
     "aplay": "apt-get install alsa-utils",
+    "arecord": "apt-get install alsa-utils",
+    "parec": "apt-get install pulseaudio-utils",
     "pacat": "apt-get install pulseaudio-utils",
     "pactl": "apt-get install pulseaudio-utils",
 }

@@ -45,6 +45,11 @@ DRIVERS: Mapping[str, DriverType] = {
         "sound card, USB amplifier, PulseAudio or a WAV file",
         "声卡、USB 功放、PulseAudio 或 WAV 文件",
     ),
+    "microphone": DriverType(
+        "village_drivers.microphone.driver:Microphone",
+        "microphone that hears whether a loudspeaker's chime sounds; keeps no recording",
+        "麦克风：监听喇叭提示音是否响起，不保存录音",
+    ),
     "snapcast": DriverType(
         "village_drivers.snapcast.driver:Snapcast",
         "loudspeakers on the LAN that play in step (Snapcast)",

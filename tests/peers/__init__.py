@@ -22,6 +22,7 @@ HOW_TO_GET = {
     "ffmpeg": "apt-get install ffmpeg",
     "espeak-ng": "apt-get install espeak-ng",
     "pulseaudio": "apt-get install pulseaudio pulseaudio-utils",
+    "pacat": "apt-get install pulseaudio-utils",
     "parec": "apt-get install pulseaudio-utils",
     "aplay": "apt-get install alsa-utils",
     "faketime": "apt-get install faketime",

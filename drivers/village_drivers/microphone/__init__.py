@@ -1,0 +1,1 @@
+"""Microphones: a sound card or PulseAudio source that is heard for moments only."""
