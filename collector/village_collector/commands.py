@@ -256,7 +256,7 @@ class CommandService:
                 continue
             await asyncio.sleep(_GATHER)
 
-    def _nobody(self, target: Target, ability: str) -> NoReturn:
+    def _nobody(self, target: Target, abilities: Sequence[str]) -> NoReturn:
         """Raise why nobody can carry it out."""
         control = self._control
         if target.area is not None:
@@ -267,7 +267,7 @@ class CommandService:
             place, known = f"agent {target.agent}", control.has_agent(target.agent or "")
         if not known:
             raise UnknownTarget.of(target)
-        raise NoSuchAbility(f"{place} has no {ability}{with_tags(target.tags)}")
+        raise NoSuchAbility(f"{place} has no {abilities[0]}{with_tags(target.tags)}")
 
     async def _send(self, order: Command) -> None:
         target = order.target

@@ -236,7 +236,7 @@ def test_results_of_others_are_not_overwritten_nor_counted(control: ControlStore
     command = str(uuid4())
     target = {"agent": "honest", "device": "gate"}
     control.add_command(
-        command, T0, T0 + timedelta(minutes=1), "li", target, {"kind": "unlock"}, "door", agent="honest", device="gate"
+        command, T0, T0 + timedelta(minutes=1), "li", target, {"kind": "unlock"}, ("door",), agent="honest", device="gate"
     )
     lies = [
         result(command, "done", device, time=T0 + timedelta(hours=1)) for device in ("gate", None, "honest", "other")
@@ -258,7 +258,7 @@ def test_answers_that_nobody_asked_for_are_few(control: ControlStore) -> None:
     add_site(control, "honest", entry("gate", "door"))
     command = str(uuid4())
     control.add_command(
-        command, T0, T0 + timedelta(minutes=1), "li", {"agent": "honest"}, {"kind": "unlock"}, "door", agent="honest"
+        command, T0, T0 + timedelta(minutes=1), "li", {"agent": "honest"}, {"kind": "unlock"}, ("door",), agent="honest"
     )
     for start in range(0, 400, 100):
         control.store_events(

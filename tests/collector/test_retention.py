@@ -29,8 +29,8 @@ def fill(control: ControlStore) -> None:
     old = [event(ButtonPressed(action="old")) for _ in range(4500)]
     control.store_events([batch("gate-1", *old), batch("gate-1", event(ButtonPressed(action="new")), received=at(60))])
     for number in range(50):
-        assert control.add_command(f"c{number}", at(0), at(30), "me", {}, {}, "door", agent="gate-1") > 0
-    assert control.add_command("kept", at(60), at(90), "me", {}, {}, "door", agent="gate-1") > 0
+        assert control.add_command(f"c{number}", at(0), at(30), "me", {}, {}, ("door",), agent="gate-1") > 0
+    assert control.add_command("kept", at(60), at(90), "me", {}, {}, ("door",), agent="gate-1") > 0
 
 
 async def test_what_is_older_is_forgotten(control: ControlStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,9 +227,9 @@ class SimulatedAgent:
         if command.id in self.commands:
             return
         self.commands[command.id] = time.monotonic()
-        ability = ABILITIES[command.arguments.kind]
+        able = set(ABILITIES[command.arguments.kind])
         concerned = [
-            one.id for one in self.devices if ability in one.abilities and command.target.device in {None, one.id}
+            one.id for one in self.devices if able & set(one.abilities) and command.target.device in {None, one.id}
         ]
         done = CommandResult(command=command.id, outcome="done")
         if concerned:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from village_wire.broadcasts import Audio
+from village_wire.broadcasts import Audio, Track
 from village_wire.commands import (
     Arguments,
     Broadcast,
@@ -101,6 +101,10 @@ ARGUMENTS: dict[str, tuple[Target, Arguments]] = {
             end=TIME + timedelta(seconds=60),
             chime=False,
         ),
+    ),
+    "broadcast-track": (
+        Target(agent="lin-1", device="horn"),
+        Broadcast(rank="routine", track=Track(folder=2, number=15), end=TIME + timedelta(seconds=60), category="fire"),
     ),
     "broadcast-tags": (
         Target(area="330110101000", tags=("school", "clinic"), without=("mute",)),

@@ -24,6 +24,7 @@ from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.resend_records import ResendRecords
 from village_collector.stores.tables import agents, broadcast_targets, broadcasts, devices, receipts
+from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
 from village_wire.commands import Target
 
 #: A broadcast to a whole county has ten thousand receipts.
@@ -160,7 +161,7 @@ _SENT_UPDATE = (
 def _expect(connection: Connection, broadcast: str, number: int, target: Target, issued: datetime) -> int:
     """Add the loudspeakers of a target and return their number; found and written inside the database, as for commands."""
     places = receivers_of(
-        "loudspeaker",
+        LOUDSPEAKER_ABILITIES,
         target.area,
         target.agent,
         target.device,
@@ -184,7 +185,7 @@ def _expect(connection: Connection, broadcast: str, number: int, target: Target,
 
 def _has_loudspeaker(connection: Connection, target: Target) -> bool:
     query = receivers_of(
-        "loudspeaker",
+        LOUDSPEAKER_ABILITIES,
         target.area,
         target.agent,
         target.device,

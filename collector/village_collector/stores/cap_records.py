@@ -16,6 +16,7 @@ from village_collector.stores.command_records import receivers_of
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.tables import agents, devices
+from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
 
 #: Whoever took a broadcast on is done with sending it by then, or has ended.
 LEASE = timedelta(seconds=30)
@@ -115,7 +116,7 @@ class CapRecords:
 
     def loudspeaker_areas(self) -> frozenset[str]:
         """The areas of all agents that have a loudspeaker."""
-        query = receivers_of("loudspeaker", None, None, None, agents.c.area).distinct()
+        query = receivers_of(LOUDSPEAKER_ABILITIES, None, None, None, agents.c.area).distinct()
         with self._database.read() as connection:
             return frozenset(connection.scalars(query.join(agents, agents.c.agent == devices.c.agent)))
 

@@ -85,10 +85,10 @@ class CommandRecords:
         self._database = database
 
     def receivers(
-        self, ability: str, *, area: str | None = None, agent: str | None = None, device: str | None = None
+        self, abilities: Sequence[str], *, area: str | None = None, agent: str | None = None, device: str | None = None
     ) -> list[Receiver]:
-        """Devices of the inventories that have an ability, by agent and device, in an area or of an agent."""
-        query = receivers_of(ability, area, agent, device, devices.c.agent, devices.c.device)
+        """Devices of the inventories that have one of some abilities, by agent and device, in an area or of an agent."""
+        query = receivers_of(abilities, area, agent, device, devices.c.agent, devices.c.device)
         with self._database.read() as connection:
             return [
                 Receiver._make(row) for row in connection.execute(query.order_by(devices.c.agent, devices.c.device))
@@ -123,7 +123,7 @@ class CommandRecords:
         issuer: str,
         target: Mapping[str, Any],
         arguments: Mapping[str, Any],
-        ability: str,
+        abilities: Sequence[str],
         *,
         area: str | None = None,
         agent: str | None = None,
@@ -144,7 +144,7 @@ class CommandRecords:
             "arguments": dict(arguments),
         }
         places = receivers_of(
-            ability, area, agent, device, literal(command), devices.c.agent, devices.c.device, literal(True), tags=tags
+            abilities, area, agent, device, literal(command), devices.c.agent, devices.c.device, literal(True), tags=tags
         )
         copy = insert(command_results).from_select(["command", "agent", "device", "expected"], places)
         # Without the option psycopg is not asked for the number.
@@ -218,7 +218,7 @@ class CommandRecords:
 
 
 def receivers_of(
-    ability: str,
+    abilities: Sequence[str],
     area: str | None,
     agent: str | None,
     device: str | None,
@@ -226,13 +226,11 @@ def receivers_of(
     tags: Sequence[str] = (),
     without: Sequence[str] = (),
 ) -> Select[Any]:
-    """Return the query for columns of the devices with an ability, in an area (with `agents` joined) or of an agent.
+    """Return the query for columns of the devices with one of some abilities, in an area (with `agents` joined) or of an agent.
 
     `tags` and `without` are as in `village_wire.commands.Target`.
     """
-    query = select(*columns).where(
-        devices.c.removed.is_(None), devices.c.abilities.contains(f" {ability} ", autoescape=True)
-    )
+    query = select(*columns).where(devices.c.removed.is_(None), has_one_of(abilities))
     if area is not None:
         query = query.join(agents, agents.c.agent == devices.c.agent).where(agents.c.area.startswith(prefix(area)))
     if agent is not None:
@@ -244,6 +242,11 @@ def receivers_of(
     if without:
         query = query.where(not_(carries(without)))
     return query
+
+
+def has_one_of(abilities: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that a device has one of some abilities."""
+    return or_(false(), *(devices.c.abilities.contains(f" {ability} ", autoescape=True) for ability in abilities))
 
 
 def carries(tags: Iterable[str]) -> ColumnElement[bool]:

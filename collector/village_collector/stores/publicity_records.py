@@ -12,12 +12,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, false, func, insert, or_, select, tuple_, update
 
+from village_collector.stores.command_records import has_one_of
 from village_collector.stores.control_reads import Scope
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.tables import agents, devices, publicity
 from village_wire.areas import prefix
-from village_wire.broadcasts import FINAL
+from village_wire.broadcasts import FINAL, LOUDSPEAKER_ABILITIES
 from village_wire.events import Event, Receipt
 from village_wire.recurrence import ZONE
 
@@ -62,7 +63,7 @@ class PublicityRecords:
     def loudspeakers_by_area(self, area: str | None, scope: Scope) -> dict[str, set[tuple[str, str]]]:
         """The loudspeakers (agent, device) of today's inventories by the areas of their agents."""
         query = select(agents.c.area, devices.c.agent, devices.c.device).join(agents, agents.c.agent == devices.c.agent)
-        query = query.where(devices.c.removed.is_(None), devices.c.abilities.contains(" loudspeaker ", autoescape=True))
+        query = query.where(devices.c.removed.is_(None), has_one_of(LOUDSPEAKER_ABILITIES))
         for wanted in ((area,) if area else None), scope:
             if wanted is not None:
                 inside = [agents.c.area.startswith(prefix(code), autoescape=True) for code in wanted]

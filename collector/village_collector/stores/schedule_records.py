@@ -13,6 +13,7 @@ from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.tables import agents, counters, devices, schedules
 from village_wire.areas import prefix
+from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
 from village_wire.commands import Target
 from village_wire.schedules import Programme, Schedule, target_text
 
@@ -108,7 +109,7 @@ class ScheduleRecords:
     def has_loudspeaker(self, target: Target) -> bool:
         """Whether a target has a loudspeaker now."""
         query = receivers_of(
-            "loudspeaker", target.area, target.agent, target.device, devices.c.device, tags=target.tags
+            LOUDSPEAKER_ABILITIES, target.area, target.agent, target.device, devices.c.device, tags=target.tags
         )
         with self._database.read() as connection:
             return connection.execute(query.limit(1)).first() is not None

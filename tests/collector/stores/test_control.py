@@ -195,7 +195,7 @@ def test_devices_that_leave_the_inventory_are_marked_and_may_come_back(control: 
     add_site(control)
     control.store_inventory(inventory("gate-1", SITE[0], entry("siren", "switch")), at(1))
     assert set(states_of(control)) == {"", "camera", "siren"}
-    assert control.receivers("door", agent="gate-1") == []
+    assert control.receivers(("door",), agent="gate-1") == []
     assert not control.has_device("gate-1", "reader")
     control.store_inventory(inventory("gate-1", *SITE, area=OTHER), at(2))
     assert set(states_of(control)) == {"", "camera", "reader", "speaker"}
@@ -213,8 +213,8 @@ def test_an_ability_is_a_whole_word(control: ControlStore) -> None:
         entry("c", "x", "door", "y"),
         entry("d", "do%r"),
     )
-    assert [place.device for place in control.receivers("door")] == ["c"]
-    assert control.receivers("d__r") == []
+    assert [place.device for place in control.receivers(("door",))] == ["c"]
+    assert control.receivers(("d__r",)) == []
 
 
 def test_an_area_holds_all_below_it(control: ControlStore) -> None:
@@ -231,7 +231,7 @@ def test_an_area_holds_all_below_it(control: ControlStore) -> None:
     assert inside(f"{VILLAGE}-g02") == []
     assert control.has_agents_in(OTHER)
     assert not control.has_agents_in("110000000000")
-    assert [place.agent for place in control.receivers("camera", area=TOWNSHIP)] == ["a", "b"]
+    assert [place.agent for place in control.receivers(("camera",), area=TOWNSHIP)] == ["a", "b"]
 
 
 def test_touch_never_goes_back(control: ControlStore) -> None:

@@ -46,7 +46,7 @@ def test_two_collectors_that_store_the_same_store_it_once(postgres: PostgresServ
         add_site(stores[0])
         command = "0192aaaa-0000-7000-8000-000000000001"
         stores[0].add_command(
-            command, at(0), at(60), "me", {"agent": "gate-1"}, {"kind": "unlock"}, "door", agent="gate-1"
+            command, at(0), at(60), "me", {"agent": "gate-1"}, {"kind": "unlock"}, ("door",), agent="gate-1"
         )
         happened = [event(ButtonPressed(action=str(number)), "reader") for number in range(200)]
         answers = [result(command, outcome, "reader", time=at(n)) for n, outcome in enumerate(("accepted", "done"))]
