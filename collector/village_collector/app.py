@@ -160,7 +160,9 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         ingest = Ingest(telemetry, control, session.send, commands.results_arrived)
         link = BrokerLink(session, ingest.heard_at)
         audio = AudioFiles(
-            folder / "audio", lambda: control.audio_in_use(datetime.now(UTC)) | control.scheduled_audio()
+            folder / "audio",
+            lambda: control.audio_in_use(datetime.now(UTC)) | control.scheduled_audio(),
+            shared=control if control.shared else None,
         )
         broadcasts = BroadcastService(
             control, keys.signer, session.publish, lambda: commands.next_arrival, audio.find, doubt=link.doubt
@@ -240,6 +242,7 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
                 endless.append(group.create_task(certificate.keep(server.use), name="API certificate"))
             if control.shared:
                 endless.append(group.create_task(watch_arrivals(control, commands.results_arrived), name="arrivals"))
+                endless.append(group.create_task(audio.run(), name="shared sound files"))
             if broker is not None:
                 endless.append(group.create_task(broker.watch(), name="broker"))
             if isinstance(telemetry, SqliteStore):

@@ -87,7 +87,10 @@ async def get_audio(
     代理凭命令中的令牌获取音频，支持断点续传。
     """
     scheme, _, token = authorization.partition(" ")
-    path = await deps.audio.open_for(sha256, token.strip()) if scheme.lower() == "bearer" else None
+    try:
+        path = await deps.audio.open_for(sha256, token.strip()) if scheme.lower() == "bearer" else None
+    except (OSError, FolderFull) as error:
+        raise Problem(503, f"the sound file can't be had from another collector: {error}", "store") from None
     if path is None:
         raise Problem(403, "no sound file with this token", "token")
     headers = {"ETag": f'"{sha256}"', "Cache-Control": "private, max-age=604800, immutable"}

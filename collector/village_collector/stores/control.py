@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 
 from village_collector.links import Known, judge
 from village_collector.ports import DeadLetter, ReceivedEvents
+from village_collector.stores.audio_records import AudioRecords
 from village_collector.stores.audit_records import AuditRecords
 from village_collector.stores.broadcast_records import BroadcastRecords
 from village_collector.stores.cap_records import CapRecords
@@ -23,7 +24,9 @@ from village_collector.stores.merging import chunks, merge_results, merge_states
 from village_collector.stores.people_records import PeopleRecords
 from village_collector.stores.publicity_records import PublicityRecords, merge_publicity
 from village_collector.stores.receipt_merging import merge_receipts
+from village_collector.stores.recording_records import RecordingRecords
 from village_collector.stores.schedule_records import ScheduleRecords
+from village_collector.stores.speech_records import SpeechRecords
 from village_collector.stores.tables import agents, dead_letters, devices, events, states
 from village_collector.stores.token_records import TokenRecords
 from village_wire.events import Event
@@ -52,6 +55,9 @@ class ControlStore(
     AuditRecords,
     PeopleRecords,
     TokenRecords,
+    AudioRecords,
+    RecordingRecords,
+    SpeechRecords,
 ):
     """Implements `village_collector.ports.ControlSink`. Every method blocks on the disk: call it in a thread.
 

@@ -47,7 +47,7 @@ class Database:
     """One database, given by an SQLAlchemy URL such as `sqlite:////var/lib/village/control.db`. Safe to use from many threads.
 
     One writer works at a time, whatever the database and however many collectors share it. So events become visible in the order of
-    their numbers, and whoever follows them misses none.
+    their numbers, and whoever follows them misses none. `write_beside` is for what has no such order.
     """
 
     def __init__(self, url: str, password: str | None = None) -> None:
@@ -119,8 +119,19 @@ class Database:
                     continue
             return self._write_once(work)
 
-    def _write_once(self, work: Callable[[Connection], _T]) -> _T:
-        with self._live_engine.connect().execution_options(village_write=True) as connection, connection.begin():
+    def write_beside(self, work: Callable[[Connection], _T]) -> _T:
+        """As `write`, but on PostgreSQL without waiting for other writers, and without any waiting for it.
+
+        Raises:
+            StoreUnavailable: nothing of it was stored.
+        """
+        if self._is_sqlite:
+            return self.write(work)
+        with self._translated():
+            return self._write_once(work, in_turn=False)
+
+    def _write_once(self, work: Callable[[Connection], _T], *, in_turn: bool = True) -> _T:
+        with self._live_engine.connect().execution_options(village_write=in_turn) as connection, connection.begin():
             return work(connection)
 
     def _make_tables(self, connection: Connection) -> None:
