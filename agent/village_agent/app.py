@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from village_agent.clock.system import boot_id, synchronised_ns
 from village_agent.clock.timekeeper import Timekeeper
-from village_agent.commands.runtime import Addressee, CommandRuntime
+from village_agent.commands.addressing import Addressee
+from village_agent.commands.runtime import CommandRuntime
 from village_agent.config import Settings
 from village_agent.disk import KEPT_BYTES, DiskThread
 from village_agent.door.runtime import DoorRuntime

@@ -96,6 +96,7 @@ _COMMON = {
     "id": "Name of the device, unique on this box. 设备名称，在本机唯一。",
     "driver": "Which driver. 驱动名称。",
     "name": "What people call it. 显示名称。",
+    "tags": "Words by which broadcasts reach it wherever it is, as school. 标签，播报可按标签选择设备，如 school。",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,6 +13,7 @@ from village_drivers.abilities import abilities_of
 from village_drivers.kit import Device, Driver, DriverConfig
 from village_wire.presence import MAX_DEVICES, DeviceEntry
 from village_wire.settings import InvalidSettings, Problem, problem_at
+from village_wire.tags import ordered
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +37,10 @@ class Unit:
 class Roster:
     """All units, and all devices across them."""
 
-    def __init__(self, units: Mapping[str, Unit]) -> None:
-        """`units` by the id in the configuration."""
+    def __init__(self, units: Mapping[str, Unit], tags: Sequence[str] = ()) -> None:
+        """`units` by the id in the configuration; `tags` are those of all devices."""
         self.units = units
+        self._tags = tags
 
     @classmethod
     def build(cls, settings: Settings, client_suffix: str = "") -> Self:
@@ -81,7 +83,7 @@ class Roster:
                     problems.append(problem_at(settings.text, at, f"{wanted!r} is no {ability}"))
         if problems:
             raise InvalidSettings(settings.file, problems)
-        return cls(units)
+        return cls(units, settings.agent.tags)
 
     def devices(self) -> Iterator[tuple[str, Unit, Device]]:
         """Every device, or a driver that has none yet, with its id and its unit. Of two with the same id the first counts."""
@@ -100,6 +102,10 @@ class Roster:
                 return found
         return None
 
+    def tags(self, unit: Unit) -> tuple[str, ...]:
+        """The tags that a unit's devices carry: its own and the agent's."""
+        return ordered((*self._tags, *unit.config.tags))
+
     def inventory(self) -> tuple[DeviceEntry, ...]:
         """The devices as they stand in the agent's inventory; those beyond `MAX_DEVICES` are left out."""
         entries = [
@@ -110,6 +116,7 @@ class Roster:
                 abilities=abilities_of(device.handle),
                 name=(device.name or (unit.config.name if name == unit.config.id else ""))[:80],
                 firmware=device.firmware[:80],
+                tags=self.tags(unit),
             )
             for name, unit, device in self.devices()
         ]

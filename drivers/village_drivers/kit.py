@@ -18,6 +18,7 @@ from village_wire.events import Alarm, ButtonPressed
 from village_wire.ids import DeviceId
 from village_wire.points import Value
 from village_wire.states import Status
+from village_wire.tags import Tags
 
 
 class DriverError(Exception):
@@ -48,6 +49,7 @@ class DriverConfig(BaseModel):
     id: DeviceId
     driver: str
     name: str = ""
+    tags: Tags = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.agent.collector import KEY
 from tests.agent.kit import AREA, Site, running, site
-from village_agent.commands.runtime import Addressee, CommandRuntime
+from village_agent.commands.addressing import Addressee
+from village_agent.commands.runtime import CommandRuntime
 from village_agent.identity.keyring import Keys, PinnedKey
 from village_agent.loudspeaker.cache import Source
 from village_agent.loudspeaker.settings import LoudspeakersTable

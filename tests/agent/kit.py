@@ -101,12 +101,12 @@ class Gate:
         self.changed.set()
 
 
-def unit(name: str, driver: Driver) -> Unit:
-    return Unit(DriverConfig(id=name, driver="test"), driver)
+def unit(name: str, driver: Driver, *tags: str) -> Unit:
+    return Unit(DriverConfig(id=name, driver="test", tags=tags), driver)
 
 
-def single(name: str, handle: object, run: Run = forever) -> Unit:
-    return unit(name, ScriptedDriver(run, {name: Device("test", handle)}))
+def single(name: str, handle: object, run: Run = forever, tags: tuple[str, ...] = ()) -> Unit:
+    return unit(name, ScriptedDriver(run, {name: Device("test", handle)}), *tags)
 
 
 @dataclass

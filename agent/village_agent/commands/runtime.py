@@ -12,7 +12,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -20,18 +19,16 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from village_agent.commands.addressing import Addressee, is_ignored, receivers, why_nobody
 from village_agent.commands.execution import Executor
 from village_agent.commands.record import CommandRecord, NoRecord
 from village_agent.disk import DiskThread
-from village_agent.identity.keyring import Keys
 from village_agent.loudspeaker.stations import Stations
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub, Sink
 from village_agent.roster import Roster
-from village_drivers.abilities import abilities_of
 from village_drivers.kit import Device
-from village_wire.areas import contains
-from village_wire.commands import ABILITIES, BadSignature, Command, InvalidCommand, read_command
+from village_wire.commands import BadSignature, Command, InvalidCommand, read_command
 from village_wire.events import Alarm, CommandResult, Event
 from village_wire.session import Received
 
@@ -49,15 +46,6 @@ MAX_CLOCK_LAG = timedelta(minutes=1)
 _OVERTAKEN_BY = {"broadcast": "stop", "switch": "switch"}
 #: A stream of forged commands must not fill the outbox.
 ALARM_SECONDS = 600.0
-
-
-@dataclass(slots=True)
-class Addressee:
-    """Whose commands count, and which are meant for us. The area changes when the collector moves this agent."""
-
-    agent: str
-    area: str
-    keys: Keys
 
 
 class CommandClock(Protocol):
@@ -223,6 +211,8 @@ class CommandRuntime:
             await self._hand_over(first, self._outbox)
             return {}
         devices, refusal = await self._judge(command, retained)
+        if not devices and not refusal:
+            return {}
         if refusal:
             results = [self._hub.event(None, CommandResult(command=command.id, outcome="refused", reason=refusal))]
             _log.info("command %s (%s by %s) refused: %s", command.id, command.arguments.kind, command.issuer, refusal)
@@ -270,14 +260,16 @@ class CommandRuntime:
         return True
 
     async def _judge(self, command: Command, retained: bool) -> tuple[dict[str, Device], str]:
-        """Return the devices that execute the command, or why none does."""
+        """Return the devices that execute the command, or why none does; neither where it is for others of its area."""
         target = command.target
         if retained:
             return {}, "retained"
-        if target.agent is not None and target.agent != self._addressee.agent:
-            return {}, "meant for another agent"
-        if target.area is not None and not contains(target.area, self._addressee.area):
-            return {}, "meant for another area"
+        elsewhere = self._addressee.why_not(target)
+        if elsewhere:
+            return {}, elsewhere
+        able = receivers(command, self._roster, self._loudspeakers.has)
+        if not able and is_ignored(target):
+            return {}, ""
         if not self._clock.known.is_set():
             return {}, "clock unsure: the agent does not know the time and can't judge the expiry"
         latest, not_before = await self._record.clock()
@@ -292,14 +284,8 @@ class CommandRuntime:
             return {}, f"clock unsure: the command was issued {command.issued - now} after the agent's time"
         if target.device is not None and self._roster.find(target.device) is None:
             return {}, "no such device"
-        kind = command.arguments.kind
-        able = {
-            name: device
-            for name, _, device in self._roster.devices()
-            if target.device in {None, name} and ABILITIES[kind] in abilities_of(device.handle)
-        }
         if not able:
-            return {}, f"this device can't {kind}" if target.device else f"no device here can {kind}"
+            return {}, why_nobody(command)
         if len(self._under_way) + len(able) > MAX_UNDER_WAY:
             return {}, "too many commands are under way"
         return able, ""

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from village_agent.clock.timekeeper import Timekeeper
-from village_agent.commands.runtime import Addressee
+from village_agent.commands.addressing import Addressee
 from village_agent.disk import DiskThread
 from village_agent.loudspeaker.programme import Around, Programmes
 from village_agent.loudspeaker.schedules import FILE, Schedules
@@ -34,7 +34,7 @@ class Calendar:
         self._schedules = Schedules(addressee, state_dir / FILE, disk, timekeeper.now, timekeeper.known)
         self._schedules.on_refused = self._refused
         around = Around(
-            stations, stations.names, stations.prefetch.want, hub.post, self._tell, timekeeper.now, timekeeper.known
+            stations, stations.meant, stations.prefetch.want, hub.post, self._tell, timekeeper.now, timekeeper.known
         )
         self._programmes = Programmes(self._schedules, disk, around)
         timekeeper.schedules = self._schedules.digest

@@ -94,12 +94,12 @@ class Occurrence(NamedTuple):
 class Around:
     """What programmes need of the agent.
 
-    `devices` are the loudspeakers that are there now; `prefetch` is told all sound files of all programmes after each change;
+    `devices` are the loudspeakers here that a target means now; `prefetch` is told all sound files of all programmes after each change;
     `post` records an event of a device; `tell` takes a condition of this part: a reason code and evidence, `works` for none.
     """
 
     station: Station
-    devices: Callable[[], Iterable[str]]
+    devices: Callable[[Target], Iterable[str]]
     prefetch: Callable[[Iterable[Audio]], None]
     post: Callable[[str, EventData], None]
     tell: Callable[[str, str], None]
@@ -265,7 +265,7 @@ class Programmes:
             self._around.post(device, receipt)
 
     def _devices_of(self, one: Occurrence) -> list[str]:
-        return [name for name in self._around.devices() if one.target.device in {None, name}]
+        return list(self._around.devices(one.target))
 
     def _changed(self) -> None:
         self._replan = self._look_back = True

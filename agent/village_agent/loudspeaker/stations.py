@@ -29,10 +29,11 @@ from village_agent.report import Hub, make_event
 from village_agent.roster import Roster
 from village_drivers.abilities import FilePlayer, LivePlayer, OwnVoice, abilities_of
 from village_drivers.kit import Misconfigured
-from village_wire.broadcasts import Stage
-from village_wire.commands import Broadcast
+from village_wire.broadcasts import LOUDSPEAKER_ABILITIES, Stage
+from village_wire.commands import Broadcast, Target
 from village_wire.events import Receipt
 from village_wire.session import Received
+from village_wire.tags import meant
 
 _log = logging.getLogger(__name__)
 
@@ -144,9 +145,19 @@ class Stations:
         for station in self._stations.values():
             station.wake()
 
-    def names(self) -> list[str]:
-        """The loudspeakers that are there now."""
-        return [name for name, _, device in self._roster.devices() if "loudspeaker" in abilities_of(device.handle)]
+    def meant(self, target: Target) -> list[str]:
+        """The loudspeakers here that a target of this agent means now."""
+        return [
+            name
+            for name, unit, device in self._roster.devices()
+            if target.device in {None, name}
+            and any(ability in LOUDSPEAKER_ABILITIES for ability in abilities_of(device.handle))
+            and meant(self._roster.tags(unit), target.tags, target.without)
+        ]
+
+    def has(self, identity: UUID, device: str) -> bool:
+        """Whether a broadcast waits or sounds at a loudspeaker."""
+        return device in self._stations and self._stations[device].has(identity)
 
     async def queue(self, identity: UUID, broadcast: Broadcast, device: str) -> Outcome:
         """Take a broadcast for a loudspeaker; return once it is on disk, or known to be in memory only."""

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.agent.kit import running, until
-from village_agent.commands.runtime import Addressee
+from village_agent.commands.addressing import Addressee
 from village_agent.disk import DiskThread
 from village_agent.identity.keyring import PinnedKey
 from village_agent.loudspeaker.programme import LEAD_SECONDS, TOLERANCE_SECONDS, Around, Programmes
@@ -25,6 +25,7 @@ from village_wire.commands import Broadcast, Target
 from village_wire.events import EventData, Receipt
 from village_wire.recurrence import Recurrence
 from village_wire.schedules import Item, Programme, Schedule, digest_of, sign_schedule
+from village_wire.tags import meant
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 VILLAGE = "441900003001"
@@ -63,7 +64,7 @@ class Box:
         self.addressee = Addressee("lin", VILLAGE, PinnedKey(KEY.public_key()))
         self.schedules = Schedules(self.addressee, folder / FILE, self.disk, lambda: self.now, self.known)
         around = Around(
-            self, lambda: self.devices, self._prefetch, self._post, lambda *told: self.told.append(told), lambda: self.now, self.known
+            self, self._meant, self._prefetch, self._post, lambda *told: self.told.append(told), lambda: self.now, self.known
         )  # fmt: skip
         self.programmes = Programmes(self.schedules, self.disk, around)
 
@@ -73,6 +74,10 @@ class Box:
 
     async def withdraw(self, identity: UUID, device: str, reason: str) -> None:
         self.withdrawn.append((device, identity, reason))
+
+    def _meant(self, target: Target) -> list[str]:
+        # Here each device carries its own name as a tag.
+        return [name for name in self.devices if target.device in {None, name} and meant({name}, target.tags)]
 
     def _post(self, device: str, data: EventData) -> None:
         assert isinstance(data, Receipt)
@@ -229,6 +234,17 @@ async def test_only_the_devices_of_the_target(boxes: Callable[..., Box]) -> None
     await box.take(programme(), target=Target(agent="lin", device="two"))
     await box.at(DUE)
     assert [device for device, _, _ in box.queued] == ["two"]
+
+
+async def test_only_the_devices_that_carry_a_tag(boxes: Callable[..., Box]) -> None:
+    box = boxes(devices=("speaker", "horn"))
+    await box.begin()
+    await box.take(programme("a"), target=AREA.model_copy(update={"tags": ("horn", "school")}))
+    await box.take(programme("b"), target=AREA.model_copy(update={"tags": ("school",)}))
+    assert len(box.schedules.current) == 2, "a device may carry the tag tomorrow"
+    await box.at(DUE)
+    assert [name for name, _, _ in box.heard] == ["horn"]
+    assert not box.receipts
 
 
 async def test_what_can_not_be_noted_is_not_played(boxes: Callable[..., Box], monkeypatch: pytest.MonkeyPatch) -> None:
