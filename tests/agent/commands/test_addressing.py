@@ -63,7 +63,6 @@ async def test_a_withdrawal_reaches_what_waits_where_the_tag_is_gone(tmp_path: P
         one.send(withdrawal)
         assert await one.results(withdrawal.id, 2) == [("horn", "accepted", ""), ("horn", "done", "")]
         await one.parts.until("receipt", lambda found: "withdrawn" in str(found[-1:]))
-        assert speaker.stopped == 1
 
 
 def test_an_inventory_tells_the_tags_of_a_device_and_of_its_box() -> None:
