@@ -13,14 +13,12 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-
 from village_collector.config import ApiSection, Settings
-from village_collector.data_dir import DataDirProblem, write_atomically
+from village_collector.data_dir import DataDirProblem
+from village_collector.own_certificate import Pair, Shown, find_own, plain_name, read_certificate, shown, write_own
 from village_collector.trust.authority import Authority
 from village_wire.secret_files import others_may_open
 from village_wire.settings import InvalidSettings, Problem
@@ -30,27 +28,10 @@ _log = logging.getLogger(__name__)
 CERTIFICATE_FILE, KEY_FILE = "api.pem", "api.key"
 #: certbot and people replace files; a new certificate counts after so long.
 LOOK_SECONDS = 30.0
-#: Of a certificate's life; what remains is time to notice that it was not renewed.
-RENEWED_AFTER = 2 / 3
 #: A given certificate is told to end soon from here on: certbot renews 30 days before.
 WARN = timedelta(days=14)
 #: Forward secrecy and authenticated encryption only; what TLS 1.3 has needs no list.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-#: A chain of four certificates of 2 kB each, and room.
-MAX_CERTIFICATE_BYTES = 64 * 1024
-
-
-class Shown(NamedTuple):
-    """What is known of a certificate."""
-
-    names: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
-
-    @property
-    def due(self) -> datetime:
-        """When an own one is renewed."""
-        return self.not_before + (self.not_after - self.not_before) * RENEWED_AFTER
 
 
 class ApiCertificate:
@@ -104,37 +85,23 @@ class ApiCertificate:
         return self.load()
 
     @property
-    def _files(self) -> tuple[Path, Path]:
+    def _files(self) -> Pair:
         api = self._api
-        return (
+        return Pair(
             api.certificate_file or self._folder / CERTIFICATE_FILE,
             api.key_file or self._folder / KEY_FILE,
         )
 
     def _own_will_do(self) -> bool:
-        certificate_file, key_file = self._files
-        try:
-            if key_file.stat().st_mode & 0o077:
-                return False
-            certificate = _read(certificate_file)
-            _context(certificate_file, key_file)
-            certificate.verify_directly_issued_by(self._authority.certificate)
-        except (OSError, ValueError, TypeError, InvalidSignature):
-            return False
-        found = shown(certificate)
-        return found.not_before <= self._now() < found.due and set(found.names) == set(api_names(self._api))
+        found = find_own(self._files, self._authority)
+        return found is not None and found.counts(self._now()) and set(found.names) == set(api_names(self._api))
 
     def _issue(self) -> None:
-        certificate_file, key_file = self._files
         try:
             issued = self._authority.issue_server(api_names(self._api), self._now())
-            # A kill between the two leaves a pair that does not match, which is issued anew.
-            write_atomically(key_file, (issued.key_pem or "").encode(), 0o600)
-            write_atomically(certificate_file, issued.pem.encode(), 0o644)
-        except OSError as error:
-            raise DataDirProblem(f"{error.filename or self._folder}: {error.strerror}") from None
         except ValueError as error:
             raise DataDirProblem(f"the API's certificate can't be issued: {error}") from None
+        write_own(self._files, issued)
 
 
 def api_names(api: ApiSection, hostname: str = "") -> tuple[str, ...]:
@@ -146,7 +113,7 @@ def api_names(api: ApiSection, hostname: str = "") -> tuple[str, ...]:
     # A name that no certificate may hold is nobody's way to the API.
     if all(part and part.replace("-", "a").isalnum() and part.isascii() for part in own.split(".")):
         names.append(own)
-    return tuple(dict.fromkeys(_plain(name) for name in names if name))
+    return tuple(dict.fromkeys(plain_name(name) for name in names if name))
 
 
 def public_name(api: ApiSection) -> str:
@@ -156,22 +123,6 @@ def public_name(api: ApiSection) -> str:
     return socket.gethostname() if ipaddress.ip_address(api.host).is_unspecified else ""
 
 
-def shown(certificate: x509.Certificate) -> Shown:
-    """Return what is known of a certificate."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names: list[str] = []
-    else:
-        names = [
-            *found.get_values_for_type(x509.DNSName),
-            *map(str, found.get_values_for_type(x509.IPAddress)),
-        ]
-    return Shown(
-        tuple(_plain(name) for name in names), certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    )
-
-
 def check_given(certificate_file: Path, key_file: Path, now: datetime) -> Shown:
     """Return what a given certificate says.
 
@@ -179,7 +130,7 @@ def check_given(certificate_file: Path, key_file: Path, now: datetime) -> Shown:
         InvalidSettings: a file can't be read or is none, they don't belong together, others may read the key, or the time is over.
     """
     try:
-        certificate = _read(certificate_file)
+        certificate = read_certificate(certificate_file)
     except OSError as error:
         _refuse(certificate_file, "certificate_file", error.strerror or str(error))
     except ValueError:
@@ -204,12 +155,6 @@ def check_given(certificate_file: Path, key_file: Path, now: datetime) -> Shown:
 
 def _refuse(path: Path, key: str, reason: str) -> NoReturn:
     raise InvalidSettings(path, [Problem(0, f"api.{key}", reason)]) from None
-
-
-def _read(path: Path) -> x509.Certificate:
-    with path.open("rb") as file:
-        # The first one is the server's own.
-        return x509.load_pem_x509_certificates(file.read(MAX_CERTIFICATE_BYTES))[0]
 
 
 def _context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
@@ -238,10 +183,3 @@ def _stamp(files: tuple[Path, Path]) -> tuple[object, ...]:
         else:
             found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode))
     return tuple(found)
-
-
-def _plain(name: str) -> str:
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        return name.lower()

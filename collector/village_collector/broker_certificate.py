@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-
-from village_collector.api_certificate import shown
 from village_collector.config import BrokerSection, Settings, broker_address
-from village_collector.data_dir import DataDirProblem, write_atomically
+from village_collector.data_dir import DataDirProblem
+from village_collector.own_certificate import Pair, find_own, write_own
 from village_collector.ports import StoreUnavailable
 from village_collector.trust.authority import CERTIFICATE_FILE as AUTHORITY_FILE
 from village_collector.trust.authority import Authority, Issued, collector_name
@@ -42,7 +38,7 @@ class BrokerCertificate:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`name` as `collector_name` makes it; `record` blocks, and raises `StoreUnavailable`."""
-        self._files = (folder / CERTIFICATE_FILE, folder / KEY_FILE)
+        self._files = Pair(folder / CERTIFICATE_FILE, folder / KEY_FILE)
         self._authority = authority
         self._name = name
         self._record = record
@@ -55,19 +51,15 @@ class BrokerCertificate:
             DataDirProblem: it can't be written or issued.
             StoreUnavailable: it can't be put on record.
         """
-        if self._will_do():
+        found = find_own(self._files, self._authority)
+        if found is not None and found.subject == f"CN={self._name}" and found.counts(self._now()):
             return False
-        certificate_file, key_file = self._files
         try:
             issued = self._authority.issue_client(self._name, self._now())
-            self._record(issued, self._now())
-            # A kill between the two leaves a pair that does not match, which is issued anew.
-            write_atomically(key_file, (issued.key_pem or "").encode(), 0o600)
-            write_atomically(certificate_file, issued.pem.encode(), 0o644)
-        except OSError as error:
-            raise DataDirProblem(f"{error.filename or certificate_file}: {error.strerror}") from None
         except ValueError as error:
             raise DataDirProblem(f"the certificate for the broker can't be issued: {error}") from None
+        self._record(issued, self._now())
+        write_own(self._files, issued)
         return True
 
     async def keep(self) -> None:
@@ -79,20 +71,6 @@ class BrokerCertificate:
                     _log.info("has a new certificate for the broker")
             except (DataDirProblem, StoreUnavailable) as error:
                 _log.warning("the certificate for the broker is not renewed: %s", error)
-
-    def _will_do(self) -> bool:
-        certificate_file, key_file = self._files
-        try:
-            if key_file.stat().st_mode & 0o077:
-                return False
-            certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate_file, key_file)
-            certificate.verify_directly_issued_by(self._authority.certificate)
-        except (OSError, ValueError, TypeError, InvalidSignature):
-            return False
-        found = shown(certificate)
-        named = certificate.subject.rfc4514_string() == f"CN={self._name}"
-        return named and found.not_before <= self._now() < found.due
 
 
 def name_at_broker(collector_id: str) -> str:

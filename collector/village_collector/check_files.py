@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from cryptography import x509
-
-from village_collector.api_certificate import CERTIFICATE_FILE, WARN, check_given, shown
+from village_collector.api_certificate import CERTIFICATE_FILE, WARN, check_given
 from village_collector.config import Settings
+from village_collector.own_certificate import read_certificate, shown
 from village_wire.secret_files import others_may_open
 
 Finding = tuple[Literal["ok", "degraded", "down"], str]
@@ -28,7 +27,7 @@ def api_certificate(settings: Settings, now: datetime | None = None) -> Finding:
         return ("degraded", f"{text}: renew it") if found.not_after - now < WARN else ("ok", text)
     path = settings.collector.data_dir / CERTIFICATE_FILE
     try:
-        found = shown(x509.load_pem_x509_certificate(path.read_bytes()))
+        found = shown(read_certificate(path))
     except FileNotFoundError:
         return "ok", "the collector issues its certificate when it starts"
     except (OSError, ValueError) as error:

@@ -7,7 +7,6 @@ list and the rules that were written before it.
 from __future__ import annotations
 
 import hashlib
-import ssl
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
-from village_collector.api_certificate import Shown, shown
 from village_collector.data_dir import write_atomically
 from village_collector.mosquitto.files import AUTHORITY, CERTIFICATE, KEY, REVOKED, RULES, access_rules
+from village_collector.own_certificate import Pair, Shown, find_own, read_certificate, shown
 from village_collector.trust.authority import BACKDATED, Authority
 
 _MARKER = b"village-edge marker of a list 1\n"
@@ -72,7 +70,7 @@ def write_files(folder: Path, authority: Authority, trusted: Trusted, now: datet
         issued = authority.issue_server(trusted.names, now)
         put(KEY, (issued.key_pem or "").encode(), key_mode(folder))
         put(CERTIFICATE, issued.pem.encode())
-        due = Shown((), issued.not_before, issued.not_after).due
+        due = Shown("", (), issued.not_before, issued.not_after).due
     rules = access_rules(trusted.agents, trusted.collectors)
     put(RULES, rules.encode())
     marker = marker_of(rules, (serial for serial, _ in trusted.revoked))
@@ -87,7 +85,7 @@ def write_files(folder: Path, authority: Authority, trusted: Trusted, now: datet
 def broker_names(folder: Path, *others: str) -> tuple[str, ...]:
     """Return the names of a broker on this machine: those given, and those that its present certificate has (`setup --name`)."""
     try:
-        kept = shown(x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())).names
+        kept = shown(read_certificate(folder / CERTIFICATE)).names
     except (OSError, ValueError):
         kept = ()
     return tuple(dict.fromkeys(name for name in ("localhost", "127.0.0.1", "::1", *others, *kept) if name))
@@ -103,17 +101,10 @@ def names(folder: Path, user: str) -> bool:
 
 def certificate_due(folder: Path, authority: Authority, names: Sequence[str], now: datetime) -> datetime | None:
     """Return when the broker's certificate is to be renewed, or None if that is now or there is none that will do."""
-    try:
-        if stat.S_IMODE((folder / KEY).stat().st_mode) != key_mode(folder):
-            return None
-        certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(folder / CERTIFICATE, folder / KEY)
-        certificate.verify_directly_issued_by(authority.certificate)
-        found = shown(certificate)
-    except (OSError, ValueError, TypeError, InvalidSignature):
+    found = find_own(Pair(folder / CERTIFICATE, folder / KEY), authority, key_mode(folder))
+    if found is None or not found.counts(now) or not set(names) <= set(found.names):
         return None
-    good = found.not_before <= now < found.due and set(names) <= set(found.names)
-    return found.due if good else None
+    return found.due
 
 
 def read_list(folder: Path, authority: Authority) -> x509.CertificateRevocationList | None:

@@ -20,12 +20,12 @@ from cryptography import x509
 from tests.collector.kit import VILLAGE
 from tests.collector.mosquitto.kit import Broker, answer_of, kept, site
 from tests.peers import absent, free_port
-from village_collector.api_certificate import shown
 from village_collector.check import check
 from village_collector.config import load_settings
 from village_collector.mosquitto import writing
 from village_collector.mosquitto.inspection import inspect
 from village_collector.mosquitto.writing import Trusted, write_files
+from village_collector.own_certificate import shown
 from village_collector.trust.authority import OWN_LIFE, Authority, load_authority
 from village_wire.session import BrokerAddress
 
