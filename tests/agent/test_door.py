@@ -12,10 +12,10 @@ from typing import Literal
 import pytest
 
 from tests.agent.kit import Gate, running, single, site
-from village_agent.config import DoorTable
 from village_agent.door.decision import Decision, decide
 from village_agent.door.runtime import DoorRuntime
 from village_agent.report import UnitReport
+from village_agent.tables import DoorTable
 from village_drivers.kit import CardRead, KeysPressed, NotConnected
 from village_wire.events import Alarm, DoorAccess, DoorUnlocked, Event
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from tests.bench import raw_mqtt
 from tests.bench.content import Batch, Site
 from village_agent.app import SESSION_EXPIRY_SECONDS
-from village_agent.config import CollectorTable
 from village_agent.pace import Pace, TokenBucket
+from village_agent.tables import CollectorTable
 from village_agent.uplink import ACK_SECONDS, PROBE_CAP_SECONDS, WINDOW
 from village_wire.backoff import full_jitter
 from village_wire.session import ANSWER_SECONDS

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
 
-from village_agent.config import CollectorTable
 from village_agent.health import INTERVAL_SECONDS
 from village_agent.pace import Pace
+from village_agent.tables import CollectorTable
 from village_wire.presence import AgentStatus
 
 T0 = datetime(2026, 11, 24, tzinfo=UTC)

@@ -10,11 +10,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from village_agent.config import DoorTable
 from village_agent.door.decision import decide
 from village_agent.outbox.outbox import OutboxUnavailable
 from village_agent.report import Hub
 from village_agent.roster import Roster
+from village_agent.tables import DoorTable
 from village_drivers.abilities import Colour, Door, Indicator
 from village_drivers.kit import CardRead, DriverError
 from village_wire.events import Alarm, DoorAccess, DoorUnlocked
