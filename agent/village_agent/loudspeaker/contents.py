@@ -1,4 +1,4 @@
-"""The sound of each broadcast: a fetched file, a text rendered to a file, sentences that the device speaks itself, or a live voice."""
+"""The sound of each broadcast: a fetched file, a text made a file, sentences that the device speaks, a track of its card, or a live voice."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from uuid import UUID
 from village_agent.loudspeaker.cache import AudioCache
 from village_agent.loudspeaker.folder import SoundFolder
 from village_agent.loudspeaker.live.voices import Voices
+from village_agent.loudspeaker.scripts import FileScript, LiveScript, SpokenScript, TrackScript
 from village_agent.loudspeaker.sentences import sentences
-from village_agent.loudspeaker.sounding import FileScript, LiveScript, SpokenScript
 from village_agent.loudspeaker.sounds import Sounds, Voice
 from village_agent.loudspeaker.store import Key, Stored
 from village_agent.loudspeaker.surroundings import Prepared
@@ -61,6 +61,8 @@ class FileContents:
             self._pin(stored.key, wanted.audio.sha256)
             path = await self._cache.get(wanted.audio, wanted.rank)
             return Prepared(FileScript(path, wanted.audio.seconds), opening)
+        if wanted.track is not None:
+            return Prepared(TrackScript(wanted.track.folder, wanted.track.number), opening)
         text = wanted.text or ""
         # A position of an earlier run counts what the sound was then.
         voice = self._voice(stored.device)
@@ -83,6 +85,9 @@ class FileContents:
 
     def problem(self, stored: Stored) -> str:
         """See `surroundings.Contents`."""
+        if stored.broadcast.track is not None:
+            # It needs nothing that could be missing.
+            return "the agent was off when its time ended"
         audio = stored.broadcast.audio
         return "" if audio is None else self._cache.problem(audio)
 

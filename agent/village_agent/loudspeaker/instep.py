@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from village_agent.loudspeaker.announcer import Entry
-from village_agent.loudspeaker.sounding import FileScript, Script
+from village_agent.loudspeaker.scripts import FileScript, Script
 from village_agent.loudspeaker.store import Stored
 from village_drivers.abilities import PunctualPlayer
 from village_wire.clocks import Instant

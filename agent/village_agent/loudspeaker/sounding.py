@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from village_drivers.abilities import FilePlayer, LivePlayer, Loudspeaker, PunctualPlayer, abilities_of
+from village_agent.loudspeaker.scripts import LiveScript, Script, SpokenScript, TrackScript
+from village_drivers.abilities import FilePlayer, LivePlayer, Loudspeaker, PunctualPlayer, TrackPlayer, abilities_of
 from village_drivers.kit import DriverError, NotConnected, Refused
-from village_wire.broadcasts import MAX_LIVE_SECONDS
+from village_wire.broadcasts import MAX_AUDIO_SECONDS, MAX_LIVE_SECONDS
 
 if TYPE_CHECKING:
     from village_agent.loudspeaker.instep import Moments
     from village_agent.loudspeaker.live.listening import Listening
-    from village_agent.loudspeaker.live.voices import LiveVoice
 
 #: How often it is looked whether the first sample is out.
 _POLL_SECONDS = 0.02
@@ -30,42 +30,6 @@ _SILENCE_SECONDS = 5.0
 
 class Overdue(Exception):
     """The device did not end in time; the text says what."""
-
-
-@dataclass(slots=True)
-class FileScript:
-    """A sound file; positions in it are seconds. While it is `making`, `seconds` is a guess; the task returns the truth."""
-
-    path: Path
-    seconds: float
-    making: asyncio.Task[float] | None = None
-
-    async def made(self) -> None:
-        """Return once the file is whole; raises `DriverError` if it will not be."""
-        if self.making is not None:
-            try:
-                self.seconds = await asyncio.shield(self.making)
-            except OSError as error:
-                raise Refused("unplayable", str(error)) from None
-            self.making = None
-
-
-@dataclass(frozen=True, slots=True)
-class SpokenScript:
-    """A text that the device speaks itself; positions in it are sentences."""
-
-    sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LiveScript:
-    """A voice that is being spoken; positions in it are the seconds of it that were heard. `clock` is monotonic."""
-
-    voice: LiveVoice
-    clock: Callable[[], float]
-
-
-Script = FileScript | SpokenScript | LiveScript
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +77,7 @@ class Sounding:
             return self._sentence
         if isinstance(self.plan.script, LiveScript):
             return self.plan.begin + (0.0 if self._listening is None else self._listening.heard_seconds)
-        if not self._in_file:
+        if isinstance(self.plan.script, TrackScript) or not self._in_file:
             return self.plan.begin
         return max(self.plan.begin, min(cast("FilePlayer", self._handle).position_seconds, self.plan.script.seconds))
 
@@ -140,6 +104,8 @@ class Sounding:
             evidence = await self._speak(script)
         elif isinstance(script, LiveScript):
             evidence = await self._listen(script)
+        elif isinstance(script, TrackScript):
+            evidence = await self._play_track(script)
         elif "file_player" in able:
             await script.made()
             # The player's own position counts from here on; before, it was the chime's.
@@ -200,6 +166,17 @@ class Sounding:
         self._first(self._now_ns())
         before = f", after {self.plan.begin:.2f} s before it was interrupted" if self.plan.begin else ""
         return f"{listening.evidence}{before}; {evidence}"
+
+    async def _play_track(self, script: TrackScript) -> str:
+        player = self._handle
+        if not isinstance(player, TrackPlayer):
+            raise Refused("rejected", "this loudspeaker has no tracks of its own")
+        self.busy.clear()
+        work = player.play_track(script.folder, script.number, self.plan.volume)
+        # Until it says so it may still look for the track.
+        return await self._watched(
+            work, lambda: 0.0 if self.busy.is_set() else None, MAX_AUDIO_SECONDS + _SLACK_SECONDS
+        )
 
     async def _speak(self, script: SpokenScript) -> str:
         speaker = cast("Loudspeaker", self._handle)
@@ -262,7 +239,7 @@ INTERRUPTED = frozenset({"busy", "interrupted", "silenced", "power_fault"})
 
 def is_hopeless(error: Exception) -> bool:
     """Whether trying again can't help: the sound itself is no good."""
-    return isinstance(error, Refused) and error.code == "unplayable"
+    return isinstance(error, Refused) and error.code in {"unplayable", "track_missing"}
 
 
 def reason_of(error: Exception) -> str:

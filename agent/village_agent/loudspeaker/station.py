@@ -13,8 +13,9 @@ from village_agent.loudspeaker.instep import heard_at, lead_seconds, moments, ne
 from village_agent.loudspeaker.item import Item, Patience
 from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
-from village_agent.loudspeaker.sounding import FileScript, Plan, Script, Sounding, SpokenScript, is_hopeless, reason_of
-from village_agent.loudspeaker.store import ScriptKind, Stored
+from village_agent.loudspeaker.scripts import FileScript, Script
+from village_agent.loudspeaker.sounding import Plan, Sounding, is_hopeless, reason_of
+from village_agent.loudspeaker.store import Stored
 from village_agent.loudspeaker.supply import Supply
 from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.loudspeaker.telling import Teller
@@ -163,9 +164,8 @@ class Station:
         item.prepared = prepared
         if wanted.audio is not None and not item.stored.fetched:
             self._teller.tell(item.stored, "fetched")
-        kind: ScriptKind = "sentences" if isinstance(prepared.script, SpokenScript) else "seconds"
         known = item.stored.entry
-        item.stored = replace(item.stored, fetched=wanted.audio is not None, script=kind)
+        item.stored = replace(item.stored, fetched=wanted.audio is not None, script=prepared.script.kind)
         if known is not None:
             self._lineup.restore(known)
         else:

@@ -27,7 +27,7 @@ from village_agent.loudspeaker.store import Key, Stored
 from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.report import Hub, make_event
 from village_agent.roster import Roster
-from village_drivers.abilities import FilePlayer, LivePlayer, OwnVoice, abilities_of
+from village_drivers.abilities import FilePlayer, LivePlayer, Loudspeaker, OwnVoice, TrackPlayer, abilities_of
 from village_drivers.kit import Misconfigured
 from village_wire.broadcasts import LOUDSPEAKER_ABILITIES, Stage
 from village_wire.commands import Broadcast, Target
@@ -237,9 +237,15 @@ class Stations:
         """Return why a loudspeaker can't take a broadcast, empty if it can."""
         if (device, identity) in self._withdrawn:
             return self._withdrawn[device, identity]
-        if broadcast.live is not None:
+        handle = self._handle(device)
+        if broadcast.track is not None:
+            if not isinstance(handle, TrackPlayer):
+                return "this loudspeaker has no tracks of its own"
+        elif isinstance(handle, TrackPlayer) and not isinstance(handle, Loudspeaker):
+            return "this loudspeaker plays only the tracks of its own card"
+        elif broadcast.live is not None:
             return self._deaf(device)
-        if broadcast.audio is not None:
+        elif broadcast.audio is not None:
             if not self._plays_files(device):
                 return "this loudspeaker plays no sound files"
             if self._cache.source.api is None:

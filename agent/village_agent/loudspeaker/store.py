@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 from village_agent.disk import open_database
@@ -31,8 +31,8 @@ CREATE TABLE IF NOT EXISTS amplifier (device TEXT PRIMARY KEY);
 _WRITE = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 #: Device and broadcast.
 Key = tuple[str, UUID]
-#: What a position counts: seconds of a file, or sentences of a text.
-ScriptKind = Literal["", "seconds", "sentences"]
+#: What a position counts: seconds of a file, sentences of a text, or nothing in a track of the card.
+ScriptKind = Literal["", "seconds", "sentences", "track"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class Stored:
             content = f"live {wanted.live.stream}"
         elif wanted.audio is not None:
             content = f"audio {wanted.audio.sha256}"
+        elif wanted.track is not None:
+            content = f"track {wanted.track.place}"
         else:
             content = f"text {wanted.text}"
         return Announcement(
@@ -180,4 +182,4 @@ def _stored(row: Sequence[object]) -> Stored:
 
 
 def _script(text: str) -> ScriptKind:
-    return "seconds" if text == "seconds" else "sentences" if text == "sentences" else ""
+    return next((kind for kind in get_args(ScriptKind) if kind == text), "")

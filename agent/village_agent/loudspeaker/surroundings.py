@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from village_agent.loudspeaker.sounding import Script
+from village_agent.loudspeaker.scripts import Script
 from village_agent.loudspeaker.store import Key, Stored
 from village_wire.events import Event
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
-from village_agent.loudspeaker.sounding import Script, SpokenScript
+from village_agent.loudspeaker.scripts import Script, SpokenScript, TrackScript
 from village_agent.loudspeaker.store import Stored
 from village_agent.report import make_event
 from village_wire.broadcasts import FINAL, Stage
@@ -27,10 +27,14 @@ class Teller:
         #: Seconds for which each broadcast was heard, and the time of the event loop, which nobody sets, since when it sounds.
         self._heard: dict[UUID, float] = {}
         self._since: dict[UUID, float] = {}
+        #: Tracks that an earlier run of the agent did not see to their end.
+        self._cut_off: set[UUID] = set()
 
     def restore(self, stored: Stored) -> None:
         """An earlier run of the agent let a broadcast be heard in part: never count more of that than was heard."""
         entry, audio = stored.entry, stored.broadcast.audio
+        if stored.script == "track" and stored.sounding:
+            self._cut_off.add(stored.id)
         if entry is not None and stored.script == "seconds":
             whole = entry.played * audio.seconds if audio is not None else 0.0
             self._heard[stored.id] = whole + entry.position
@@ -63,13 +67,22 @@ class Teller:
             seconds = round(self._heard.pop(stored.id, 0.0), 1)
             heard = seconds if category is not None else None
         position = None
+        cut_off = stored.id in self._cut_off
         if at is not None:
             script, found = at
             if isinstance(script, SpokenScript):
                 place = f"after {found:.0f} of {len(script.sentences)} sentences"
                 reason = f"{reason}, {place}" if reason else place
-            else:
+            elif not isinstance(script, TrackScript):
                 position = round(found, 3)
+            elif stage == "paused":
+                reason = f"{reason or 'interrupted'}; it will begin again, since a track can't go on where it stopped"
+            elif stage == "resumed":
+                reason = "from its beginning, since a track can't go on where it stopped"
+        if cut_off and (stage == "resumed" or stage in FINAL):
+            self._cut_off.discard(stored.id)
+            unknown = "the agent ended while it sounded, and nobody knows how much was heard then"
+            reason = f"{reason}; {unknown}" if reason else unknown
         receipt = Receipt(
             broadcast=stored.id,
             stage=stage,

@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 
 from village_agent.loudspeaker.amplifiers import Amplifiers
 from village_agent.loudspeaker.policy import Profile
+from village_agent.loudspeaker.scripts import FileScript, SpokenScript
 from village_agent.loudspeaker.sentences import sentences
-from village_agent.loudspeaker.sounding import FileScript, SpokenScript
 from village_agent.loudspeaker.station import Station
 from village_agent.loudspeaker.store import Key, Stored
 from village_agent.loudspeaker.surroundings import Prepared, Surroundings

@@ -11,7 +11,7 @@ import pytest
 from tests.agent.loudspeaker.kit import Bench, Player, Span, in_fake_time
 from tests.agent.loudspeaker.live.kit import KEY, VOICE, packets, tone
 from village_agent.loudspeaker.live.voices import FIRST_SECONDS, Voices
-from village_agent.loudspeaker.sounding import LiveScript
+from village_agent.loudspeaker.scripts import LiveScript
 from village_agent.loudspeaker.store import Stored
 from village_agent.loudspeaker.surroundings import Prepared
 from village_drivers.abilities import LiveSource
