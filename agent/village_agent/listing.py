@@ -152,7 +152,8 @@ def _toml(value: object) -> str:
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
-    return f'"{value}"'
+    text = str(value)
+    return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def _width(text: str) -> int:

@@ -65,7 +65,7 @@ DRIVERS: Mapping[str, DriverType] = {
     ),
     "mqtt": DriverType(
         "village_drivers.mqtt.driver:MqttDevices",
-        "devices that announce themselves by Home Assistant discovery",
-        "通过 Home Assistant 发现协议自我宣告的 MQTT 设备",
+        "devices that announce themselves by Home Assistant discovery, and loudspeakers that speak MQTT",
+        "通过 Home Assistant 发现协议自我宣告的 MQTT 设备，以及 MQTT 喇叭",
     ),
 }

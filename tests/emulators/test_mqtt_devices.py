@@ -75,3 +75,38 @@ def test_lock_ignores_what_is_no_command() -> None:
 def test_wrong_lines_are_refused(line: str) -> None:
     with pytest.raises(InvalidLine):
         EmulatedSite(lambda _: None).obey(line)
+
+
+async def test_program_with_loudspeakers_speaks(tmp_path: Path) -> None:
+    async with (
+        Mosquitto(tmp_path) as broker,
+        AgentServices("listener", tmp_path).connect_broker(BrokerSettings(broker.url)) as port,
+    ):
+        await port.subscribe("village-emulator/+/availability")
+        await port.subscribe("hermes/tts/sayFinished")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-m", "village_emulators.mqtt_loudspeakers", "--broker", broker.url),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(b"nonsense\n")
+        assert b"not understood: 'nonsense'" in await process.stderr.readline()
+        online = set()
+        async with asyncio.timeout(20):
+            async for message in port.messages():
+                online.add(message.topic)
+                if len(online) == 3:
+                    break
+            asked = {"text": "hello", "siteId": "emulated-hermes", "id": "7", "sessionId": "7"}
+            await port.publish("hermes/tts/say", json.dumps(asked).encode())
+            message = await anext(port.messages())
+            assert json.loads(message.payload) == {"siteId": "emulated-hermes", "id": "7", "sessionId": "7"}
+            said = json.loads(await process.stdout.readline())
+            assert said == {"device": "emulated-hermes", "said": "hello", "volume": None}
+            process.terminate()
+            await process.communicate()
+        assert process.returncode == 0

@@ -158,7 +158,7 @@ def _command_template(data: bytes) -> object:
 
 
 def _site(data: bytes) -> object:
-    report, site = Log(), Site("homeassistant", ("*",), 20, lambda _key, _on: None)
+    report, site = Log(), Site("homeassistant", ("*",), 20, lambda _key, _on: None, lambda _entity: "")
     site.connected(0.0)
     listed = [
         Message(topic.decode(errors="replace"), payload, kept == b"r")

@@ -246,7 +246,7 @@ async def test_device_that_never_begins(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "BEGIN_SECONDS", 0.4)
     async with bench(tmp_path) as found:
         found.site.obey("deaf emulated-topics on")
-        with pytest.raises(Refused, match="did not tell within 0.4 s that it speaks"):
+        with pytest.raises(Refused, match=r"did not tell within 0\.4 s that it speaks"):
             await found.say("emulated-topics", "hello")
 
 
