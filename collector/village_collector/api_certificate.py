@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from village_collector.config import ApiSection, Settings
+from village_collector.config import Settings
 from village_collector.data_dir import DataDirProblem
 from village_collector.own_certificate import Pair, Shown, find_own, plain_name, read_certificate, shown, write_own
+from village_collector.sections import ApiSection
 from village_collector.trust.authority import Authority
 from village_wire.secret_files import others_may_open
 from village_wire.settings import InvalidSettings, Problem

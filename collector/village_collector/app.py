@@ -27,7 +27,7 @@ from village_collector.cap.feeds import FeedWatch
 from village_collector.cap.service import AlertService
 from village_collector.cap.trusted import expected_feeds, trusted_signers
 from village_collector.commands import CommandService
-from village_collector.config import EMBEDDED, Settings, read_secret
+from village_collector.config import Settings, read_secret
 from village_collector.data_dir import (
     load_collector_id,
     remove_addresses,
@@ -41,6 +41,7 @@ from village_collector.people.service import People
 from village_collector.ports import Problem, StoreUnavailable, TelemetryStore
 from village_collector.retention import keep_events
 from village_collector.schedules.service import ScheduleService
+from village_collector.sections import EMBEDDED
 from village_collector.server import ApiServer, listen, url_of
 from village_collector.stores.control import ControlStore
 from village_collector.stores.sqlite import SqliteStore
@@ -171,7 +172,9 @@ async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Map
         alerts = AlertService(control, broadcasts, audio, audit, signers, settings.cap.languages)
         feeds = FeedWatch(control, commands, audit, expected_feeds(settings.cap))
 
-        live = LiveService(control, broadcasts, session.send, Recorder(folder / "live"))
+        recorder = Recorder(folder / "live")
+        live = LiveService(control, broadcasts, session.send, recorder, client_id, keys.signers, audit)
+        await live.prepare()
 
         def problems() -> Sequence[Problem]:
             gone = broker.problem if broker else None

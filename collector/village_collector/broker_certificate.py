@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from village_collector.config import BrokerSection, Settings, broker_address
+from village_collector.config import Settings, broker_address
 from village_collector.data_dir import DataDirProblem
 from village_collector.own_certificate import Pair, find_own, write_own
 from village_collector.ports import StoreUnavailable
+from village_collector.sections import BrokerSection
 from village_collector.trust.authority import CERTIFICATE_FILE as AUTHORITY_FILE
 from village_collector.trust.authority import Authority, Issued, collector_name
 from village_wire.session import BrokerAddress

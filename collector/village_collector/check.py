@@ -13,11 +13,12 @@ from village_collector.app import control_store, read_influx_token, telemetry_st
 from village_collector.broker_certificate import own_address, shows_own
 from village_collector.cap.trusted import judge_signers
 from village_collector.check_files import api_certificate, exposed_secrets
-from village_collector.config import EMBEDDED, Settings
+from village_collector.config import Settings
 from village_collector.data_dir import DataDirProblem
 from village_collector.mosquitto.inspection import inspect
 from village_collector.mosquitto.passing import identified
 from village_collector.ports import StoreUnavailable
+from village_collector.sections import EMBEDDED
 from village_collector.trust.authority import KEY_FILE as CA_KEY
 from village_collector.trust.authority import PROBE_NAME, load_authority
 from village_collector.trust.command_keys import KEY_FILE as COMMAND_KEY

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.collector.test_connections import served, serving
 from village_collector.api_certificate import ApiCertificate, api_names, check_given, public_name
-from village_collector.config import ApiSection, CollectorSection, Settings
+from village_collector.config import Settings
 from village_collector.data_dir import DataDirProblem
+from village_collector.sections import ApiSection, CollectorSection
 from village_collector.trust.authority import Authority, load_authority
 from village_wire.settings import InvalidSettings
 

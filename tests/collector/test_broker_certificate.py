@@ -9,8 +9,9 @@ import pytest
 from cryptography import x509
 
 from village_collector.broker_certificate import BrokerCertificate, name_at_broker, own_address, shows_own
-from village_collector.config import BrokerSection, CollectorSection, Settings
+from village_collector.config import Settings
 from village_collector.data_dir import DataDirProblem
+from village_collector.sections import BrokerSection, CollectorSection
 from village_collector.trust.authority import OWN_LIFE, Authority, Issued, load_authority
 
 NAME, OTHER = "village_collector-" + "0" * 16, "village_collector-" + "1" * 16

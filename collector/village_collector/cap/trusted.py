@@ -8,7 +8,7 @@ from typing import Literal
 
 from village_collector.cap.feeds import Feed
 from village_collector.cap.signature import Signer, read_signers
-from village_collector.config import CapSection
+from village_collector.sections import CapSection
 from village_wire.settings import InvalidSettings, Problem
 
 #: A source takes weeks to hand out its next certificate.
