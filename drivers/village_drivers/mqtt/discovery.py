@@ -28,6 +28,7 @@ from village_drivers.mqtt.keys import (
 )
 from village_drivers.mqtt.measures import measure_of
 from village_drivers.mqtt.payloads import InvalidPayload, parse_command_template
+from village_drivers.mqtt.sirens import siren_template
 from village_drivers.mqtt.templates import UnsupportedTemplate, fill_command
 
 #: Device announcements with dozens of components stay below 40 KB.
@@ -155,6 +156,8 @@ def _by_component(component: str, name: str, entity: Entity, config: Mapping[str
 def _switch(entity: Entity, config: Mapping[str, Any], *, json_command: bool) -> Entity:
     on, off = read_payload_text(config, "payload_on", "ON"), read_payload_text(config, "payload_off", "OFF")
     key = "state_value_template" if json_command else "value_template"
+    if json_command and isinstance(config.get("command_template"), str):
+        config = {**config, "command_template": siren_template(config)}
     commanded = _commanded(entity, config, ("payload_on", "ON"), ("payload_off", "OFF"), template_key=key)
     if json_command and "command_template" not in config:
         # Home Assistant, "MQTT siren": without a command template the payload is JSON.

@@ -62,6 +62,9 @@ def test_defaults_are_home_assistants() -> None:
     assert (contact.state_on, contact.state_off) == ("False", "True")
     siren = _entity("siren", command_topic="c")
     assert (siren.command_on, siren.state_topic) == ('{"state": "ON"}', "")
+    template = '{"s": "{{ value }}", "tone": "{{ tone }}", "d": {{ duration | int }}, "v": {{ volume_level }}}'
+    siren = _entity("siren", command_topic="c", command_template=template, available_tones=['al"arm', "bell"])
+    assert siren.command_on == '{"s": "ON", "tone": "alarm", "d": 180, "v": 1}'
     assert switch.availability_mode == "latest"
 
 
@@ -270,3 +273,13 @@ def test_a_real_announcement_with_bytes_changed(data: st.DataObject) -> None:
         parse_discovery(DiscoveryTopic("lock", "n", "o"), bytes(payload))
     except InvalidDiscovery:
         return
+
+
+def test_notify_entity_speaks_a_text() -> None:
+    panel = _entity("notify", command_topic="c", command_template='{"m": {{ value | tojson }}}')
+    assert panel.role == "speaker"
+    assert panel.say is not None
+    assert panel.say.fill('a "b"') == b'{"m": "a \\"b\\""}'
+    plain = _entity("notify", command_topic="c").say
+    assert plain is not None
+    assert plain.fill("a\nb") == b"a b"
