@@ -88,12 +88,6 @@ class TrackPlayer(Protocol):
     async def play_track(self, folder: int, number: int, volume: float | None) -> str:
         """Play a track to its end; contract as `Loudspeaker.say`. Folder 0 is the one for tracks without a folder."""
 
-    async def interrupt(self, number: int) -> str:
-        """Play a track of the folder for interruptions over the one that plays, which then goes on by itself.
-
-        Returns the evidence at the end of the interruption; cancelling ends the interruption alone. Raises as `Loudspeaker.say`.
-        """
-
     async def stop(self) -> None:
         """Silence it; contract as `Loudspeaker.stop`."""
 

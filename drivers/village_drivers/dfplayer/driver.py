@@ -25,7 +25,7 @@ _ATTEMPTS = 3
 
 
 class DfPlayer:
-    """One board. Tracks are played one after the other; an interruption is played over one."""
+    """One board. Tracks are played one after the other."""
 
     Config: ClassVar[type[DriverConfig]] = DfPlayerConfig
 
@@ -36,7 +36,6 @@ class DfPlayer:
         self._report: Report | None = None
         #: Held by the track that plays, or by whoever looks while none does.
         self._board = asyncio.Lock()
-        self._interruption = asyncio.Lock()
         self._turns: set[Turn] = set()
         self._stops = 0
         self._unwanted = False
@@ -58,6 +57,8 @@ class DfPlayer:
             self._link = link = BoardLink(line, self._config.gap_seconds, self._told, self._heard_noise)
             self._report, self._answered, self._card = report, False, Card(self._config.medium)
             self._noise.quiet = self.timing.quiet
+            # A program that was killed may have left it playing, and nobody asks for proof of that any more.
+            self._unwanted = True
             failure = NotConnected("line_closed", f"{self._config.port}: the driver was stopped")
             try:
                 await self._serve(link)
@@ -78,7 +79,7 @@ class DfPlayer:
         try:
             order = frames.play(folder, number)
         except ValueError as error:
-            raise Refused("rejected", str(error)) from None
+            raise Refused("track_missing", str(error)) from None
         percent = min(max(self._config.volume if volume is None else volume, 0.0), 100.0)
         what, stops = f"track {number} of folder {folder or 'mp3'}", self._stops
         async with self._board:
@@ -103,26 +104,6 @@ class DfPlayer:
                     self._set(busy=False, volume=self._config.volume)
                 seconds = asyncio.get_running_loop().time() - began
         return f"{what} {'acknowledged' if acknowledged else 'not acknowledged'}, played {seconds:.1f} s, {end}"
-
-    async def interrupt(self, number: int) -> str:
-        """See `abilities.TrackPlayer`; the track is one of the card's folder `advert`."""
-        if not 1 <= number <= frames.MAX_NAMED_TRACK:
-            raise Refused("rejected", f"the folder advert has no track {number}")
-        what = f"track {number} of folder advert"
-        async with self._interruption, self._take_turn() as turn:
-            if await self._status(turn.link) is not Playing.PLAYS:
-                raise Refused("rejected", f"{what}: nothing plays that could be interrupted")
-            before = await turn.link.query(frames.TRACK[self._config.medium], self.timing.answer)
-            turn.forget()
-            began = asyncio.get_running_loop().time()
-            try:
-                await turn.link.order(Message(Code.ADVERT, number), self.timing.answer)
-                end = await self._until_back(turn, before, what)
-            except asyncio.CancelledError:
-                with suppress(NotConnected):
-                    await turn.link.order(Message(Code.STOP_ADVERT), self.timing.answer)
-                raise
-            return f"{what}, interrupted for {asyncio.get_running_loop().time() - began:.1f} s, {end}"
 
     async def stop(self) -> None:
         """See `abilities.TrackPlayer`. Returns when the board says that it is silent."""
@@ -202,14 +183,14 @@ class DfPlayer:
             if turn.fault is not None:
                 raise self._refusal(turn.fault, what)
             if (status := await self._status(turn.link)) is not Playing.PLAYS:
-                # The report of the end may be under way, and an interruption is silent for a moment before the track goes on.
+                # The report of the end may be under way.
                 await turn.news(self.timing.settle)
                 if await self._status(turn.link) is status:
                     break
             if now() > limit:
                 raise Refused("rejected", f"{what}: the board still reports that it plays")
             if suspected:
-                # It still plays: what ended was an interruption.
+                # It still plays: what ended was another track.
                 turn.finished = None
             suspected = turn.finished is not None
             await turn.news(self.timing.settle if suspected else self.timing.watch)
@@ -218,24 +199,6 @@ class DfPlayer:
         if status is Playing.PAUSED:
             raise Refused("interrupted", f"{what}: somebody paused the board")
         return "end reported" if turn.finished is not None else "stopped by its status (this board reports no end)"
-
-    async def _until_back(self, turn: Turn, before: int | None, what: str) -> str:
-        """Wait for the end of an interruption; return how it was noticed."""
-        limit = asyncio.get_running_loop().time() + self.timing.limit
-        seen = False
-        while turn.finished is None:
-            if turn.fault is not None:
-                raise self._refusal(turn.fault, what)
-            track = await turn.link.query(frames.TRACK[self._config.medium], self.timing.answer)
-            if seen and track == before:
-                return "then the track before went on"
-            seen = seen or (track is not None and track != before)
-            if await self._status(turn.link) is not Playing.PLAYS:
-                raise Refused("interrupted", f"{what}: the board fell silent")
-            if asyncio.get_running_loop().time() > limit:
-                raise Refused("rejected", f"{what}: the board reports no end")
-            await turn.news(self.timing.watch)
-        return "end reported"
 
     def _refusal(self, fault: int, what: str) -> Refused:
         error = refusal(fault, what)

@@ -19,7 +19,7 @@ MAX_FOLDER = 99
 MAX_WIDE_FOLDER = 15
 MAX_FOLDER_TRACK = 255
 MAX_WIDE_TRACK = 3000
-#: In the folders `mp3` and `advert`.
+#: In the folder `mp3`.
 MAX_NAMED_TRACK = 9999
 _START, _VERSION, _LENGTH, _END = 0x7E, 0xFF, 0x06, 0xEF
 
@@ -32,9 +32,7 @@ class Code(IntEnum):
     RESET = 0x0C
     FOLDER_TRACK = 0x0F
     MP3_TRACK = 0x12
-    ADVERT = 0x13
     WIDE_FOLDER_TRACK = 0x14
-    STOP_ADVERT = 0x15
     STOP = 0x16
     INSERTED = 0x3A
     REMOVED = 0x3B

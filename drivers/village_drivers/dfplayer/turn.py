@@ -33,7 +33,7 @@ def refusal(fault: int, what: str) -> Refused:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """The use of the board by one play, interruption or stop, which `end` ends early with an error."""
+    """The use of the board by one play or stop, which `end` ends early with an error."""
 
     link: BoardLink
     error: DriverError | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.drivers.dfplayer.boards import QUICK, make_driver, site, until
-from tests.drivers.reports import LentServices
+from tests.drivers.reports import LentServices, Recorder
 from village_drivers.abilities import abilities_of
 from village_drivers.kit import NotConnected, Refused
 from village_drivers.registry import DRIVERS
@@ -89,7 +89,7 @@ async def test_a_track_that_no_card_holds() -> None:
     async with site() as s:
         with pytest.raises(Refused) as caught:
             await s.driver.play_track(100, 1, None)
-        assert caught.value.code == "rejected"
+        assert caught.value.code == "track_missing"
 
 
 async def test_stop_ends_a_track_and_those_that_wait() -> None:
@@ -164,49 +164,21 @@ async def test_other_errors_are_told(error: int, code: str) -> None:
         assert caught.value.code == code
 
 
-async def test_an_interruption_and_the_track_that_goes_on() -> None:
-    async with site() as s:
-        playing = asyncio.create_task(s.driver.play_track(1, 3, None))
-        await s.playing()
-        evidence = await s.driver.interrupt(1)
-        assert re.fullmatch(r"track 1 of folder advert, interrupted for .* s, end reported", evidence)
-        assert s.heard == [("advert", 1)]
-        assert "played" in await playing
-        assert s.heard == [("advert", 1), ("01", 3)]
-        assert s.board.played[1].seconds == 30
-
-
-async def test_an_interruption_on_a_board_that_reports_no_end() -> None:
-    async with site("no-finished") as s:
-        playing = asyncio.create_task(s.driver.play_track(2, 1, None))
-        await s.playing()
-        assert "then the track before went on" in await s.driver.interrupt(1)
-        assert s.heard == [("advert", 1)]
-        assert "reports no end" in await playing
-
-
-async def test_a_cancelled_interruption_leaves_the_track() -> None:
-    async with site(speed=5) as s:
-        playing = asyncio.create_task(s.driver.play_track(1, 2, None))
-        await s.playing()
-        interrupting = asyncio.create_task(s.driver.interrupt(1))
-        await until(lambda: s.board.heard[-1][0] in (0x4C, 0x42) and (0x13, 1) in s.board.heard)
-        interrupting.cancel()
-        await asyncio.wait({interrupting})
-        await playing
-        assert [(p.folder, p.complete) for p in s.board.played] == [("advert", False), ("01", True)]
-
-
-@pytest.mark.parametrize("number", [0, 1, 10_000])
-async def test_nothing_to_interrupt(number: int) -> None:
-    async with site() as s:
-        with pytest.raises(Refused) as caught:
-            await s.driver.interrupt(number)
-        assert caught.value.code == "rejected"
-
-
 async def test_without_a_line() -> None:
     driver = make_driver("/nonexistent/tty", QUICK)
-    for act in (driver.play_track(1, 1, None), driver.interrupt(1), driver.stop()):
+    for act in (driver.play_track(1, 1, None), driver.stop()):
         with pytest.raises(NotConnected):
             await act
+
+
+async def test_what_a_killed_program_left_playing_falls_silent() -> None:
+    async with site(speed=1) as s:
+        s.run.cancel()
+        await asyncio.wait({s.run})
+        s.board.hear(bytes.fromhex("7E FF 06 0F 00 01 03 FE E8 EF"), asyncio.get_running_loop().time())
+        assert s.board.busy
+        again = asyncio.create_task(make_driver(s.cable.a).run(Recorder()))
+        await until(lambda: not s.board.busy, seconds=3)
+        again.cancel()
+        await asyncio.wait({again})
+    assert [(played.folder, played.complete) for played in s.board.played] == [("01", False)]
