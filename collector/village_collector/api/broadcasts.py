@@ -154,7 +154,7 @@ async def withdraw(
         named.append((sent.target, area))
     reason = request.reason if request else ""
     await record(deps, caller, "broadcast.withdraw", named, found.id, reason)
-    deps.live.cut(broadcast, f"withdrawn by {caller.person}")
+    await deps.live.cut(broadcast, f"withdrawn by {caller.person}")
     try:
         await deps.broadcasts.withdraw(found, caller.person, reason)
     except NotSent as error:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 from typing_extensions import TypedDict
@@ -22,15 +23,8 @@ from village_collector.api.problems import Problem
 from village_collector.commands import CommandProblem, NotSent
 from village_collector.live.ogg import BadStream
 from village_collector.live.overlap import Placed
-from village_collector.live.service import (
-    CHIME_SECONDS,
-    FIRST_SECONDS,
-    READY_SECONDS,
-    NotAnnounced,
-    Taken,
-    TooManySpeakers,
-    Wish,
-)
+from village_collector.live.places import FIRST_SECONDS, NotAnnounced, Taken, TooManySpeakers
+from village_collector.live.service import CHIME_SECONDS, READY_SECONDS, Wish
 from village_collector.stores.broadcast_records import Nobody
 from village_wire.broadcasts import Category, Class
 from village_wire.commands import Target
@@ -87,7 +81,7 @@ async def announce(deps: Provided, caller: Broadcaster, request: LiveRequest) ->
     placed = [Placed(target, area) for target, area in named]
     note = partial(note_failed, deps, caller, "broadcast.live")
     try:
-        speech = await deps.live.announce(
+        identity = await deps.live.announce(
             placed, wish, caller.person, lambda id_: record(deps, caller, "broadcast.live", named, str(id_))
         )
     except Taken as error:
@@ -106,7 +100,7 @@ async def announce(deps: Provided, caller: Broadcaster, request: LiveRequest) ->
             raise Problem(503, f"nobody was told of the voice: {error}", "broker") from None
         raise Problem(422, str(error), "bad_request") from None
     after = READY_SECONDS + (CHIME_SECONDS if request.chime else 0.0)
-    return answer("live", {"id": str(speech.id), "speak_after": after, "begin_within": FIRST_SECONDS}, 202)
+    return answer("live", {"id": str(identity), "speak_after": after, "begin_within": FIRST_SECONDS}, 202)
 
 
 @router.post(
@@ -126,9 +120,10 @@ async def speak(deps: Provided, caller: Broadcaster, broadcast: BroadcastPath, r
     Of whoever announced it, once. It is signed, sent to the agents, and recorded. 由预告者本人发送一次；请求体为实时 Ogg Opus 流。
     """
     try:
-        speech = deps.live.find(broadcast, caller.person)
-    except NotAnnounced:
-        raise _final(Problem(404, f"no voice is expected as {broadcast}", "live_unknown")) from None
+        speech = await deps.live.find(broadcast, caller.person)
+    except NotAnnounced as error:
+        told = f"no voice is expected as {broadcast}{': ' if str(error) else ''}{error}"
+        raise _final(Problem(404, told, "live_unknown")) from None
     named = [(placed.target, placed.area) for placed in speech.targets]
     note = partial(note_failed, deps, caller, "broadcast.live_end", named, str(broadcast))
     try:
@@ -176,11 +171,19 @@ async def recording(deps: Provided, caller: Broadcaster, broadcast: BroadcastPat
         area = sent.target.area or await asyncio.to_thread(deps.control.agent_area, sent.target.agent or "") or ""
         caller.check("broadcast", area, "broadcast.recording", shown_target(sent.target))
         named.append((sent.target, area))
-    path = deps.live.recorder.path(UUID(found.id))
-    if not await asyncio.to_thread(path.is_file):
-        raise Problem(404, "there is no recording of this broadcast", "unknown_broadcast")
+    absent = Problem(404, "there is no recording of this broadcast", "unknown_broadcast")
+    if not await deps.live.has_recording(UUID(found.id)):
+        raise absent
     await record(deps, caller, "broadcast.recording", named, found.id)
-    return FileResponse(path, media_type="audio/ogg", filename=path.name)
+    try:
+        kept = await deps.live.recording(UUID(found.id))
+    except OSError as error:
+        raise Problem(503, f"the recording can't be had from another collector: {error.strerror}", "store") from None
+    if kept is None:
+        raise absent
+    path, is_copy = kept
+    after = BackgroundTask(path.unlink, missing_ok=True) if is_copy else None
+    return FileResponse(path, media_type="audio/ogg", filename=f"{found.id}.ogg", background=after)
 
 
 def _final(problem: Problem) -> Problem:

@@ -21,6 +21,11 @@ class Recorder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self._folder
+
     def path(self, broadcast: UUID) -> Path:
         """Where a recording is, if there is one."""
         return self._folder / f"{broadcast}.ogg"

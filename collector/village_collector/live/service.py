@@ -1,63 +1,43 @@
 """Live voices: one speaker for each place, whose words are signed, sent to the agents and recorded.
 
-The signing key of a voice is made for it, lives in memory only, and is gone with it. What can't be recorded is not sent.
+What can't be recorded is not sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from village_collector.audit import Audit
 from village_collector.broadcasts.service import BroadcastService
 from village_collector.live.ogg import BadStream, OpusReader
-from village_collector.live.overlap import Placed, overlap, topic_areas
+from village_collector.live.overlap import Placed
+from village_collector.live.places import FIRST_SECONDS, Places
 from village_collector.live.recording import Recorder, Recording
+from village_collector.live.shared_recordings import SharedRecordings
+from village_collector.live.speech import Sender, Speech
+from village_collector.live.voice_keys import public_half, voice_key
 from village_collector.ports import StoreUnavailable
 from village_collector.stores.control import ControlStore
-from village_wire.broadcasts import CLASSES, MAX_LIVE_SECONDS, Category, Class, Voice
+from village_collector.stores.speech_records import SpeechRecord
+from village_wire.broadcasts import MAX_LIVE_SECONDS, Category, Class, Voice
 from village_wire.commands import Broadcast
-from village_wire.live import (
-    EXPIRY_SECONDS,
-    FRAME_SECONDS,
-    FRAMES_PER_PACKET,
-    SILENCE_SECONDS,
-    Packet,
-    encode_packet,
-)
-from village_wire.session import Publication, SessionError
-from village_wire.topics import LiveTopic
+from village_wire.live import SILENCE_SECONDS
+from village_wire.session import Publication
 
 _log = logging.getLogger(__name__)
 
 #: The speaker waits so long before the first word: for the command on its way, the amplifier, and the chime.
 READY_SECONDS, CHIME_SECONDS = 2.5, 2.0
-#: Nobody who announced a voice and does not speak keeps others from speaking for longer.
-FIRST_SECONDS = 20.0
-#: At a time, in all areas together: each costs a packet for every area 17 times a second.
-MAX_SPEAKERS = 16
-#: A speaker whose bytes come faster than they sound is read no faster than that; so much ahead is the unevenness of a link.
-_AHEAD_SECONDS = 0.5
 _FORGET_SECONDS = 3600.0
-
-
-class Taken(Exception):
-    """Somebody speaks there; the text says who."""
-
-
-class TooManySpeakers(Exception):
-    """`MAX_SPEAKERS` speak already."""
-
-
-class NotAnnounced(Exception):
-    """No voice is expected under this id from this person, or it has begun already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +51,6 @@ class Wish:
     category: Category | None = None
 
 
-@dataclass(eq=False, slots=True)
-class Speech:
-    """One live voice, from its announcement to its end. `announced` and `until`, when it is to begin at the latest, are monotonic."""
-
-    id: UUID
-    person: str
-    rank: Class
-    title: str
-    targets: tuple[Placed, ...]
-    key: Ed25519PrivateKey
-    announced: float
-    until: float
-    speaking: bool = False
-    #: Why it is to end, "" as long as it may go on.
-    cut: str = ""
-    cut_off: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def end(self, reason: str) -> None:
-        """Let it end soon."""
-        self.cut = self.cut or reason
-        self.cut_off.set()
-
-
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """What became of a live voice. `unsent` packets were not taken by the broker; `reason` is why it ended, "" by the speaker's own will."""
@@ -105,7 +62,7 @@ class Spoken:
 
 
 class LiveService:
-    """Lives in the event loop. What other collectors on the same database let sound is not known here; agents then go by class."""
+    """Lives in the event loop. Voices may be announced at one collector and spoken to another one on the same store."""
 
     def __init__(
         self,
@@ -113,31 +70,36 @@ class LiveService:
         broadcasts: BroadcastService,
         send: Callable[[Sequence[Publication]], Awaitable[None]],
         recorder: Recorder,
+        collector: str,
+        command_keys: Callable[[], Sequence[Ed25519PrivateKey]],
+        audit: Audit,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`send` publishes at QoS 0 and raises `SessionError`."""
+        """`send` publishes at QoS 0 and raises `SessionError`; `command_keys` are those that sign or did a moment ago, the present one first."""
         self._control = control
         self._broadcasts = broadcasts
         self._send = send
         self.recorder = recorder
+        self._command_keys = command_keys
+        self._audit = audit
         self._now = now
         self._clock = clock
-        self._speeches: dict[UUID, Speech] = {}
+        self._places = Places(control, collector, command_keys, self._broken_off, now=now, clock=clock)
+        self._shared = SharedRecordings(recorder.folder, control) if control.shared else None
+
+    async def prepare(self) -> None:
+        """Tell of voices that broke off when this collector was killed. Comes before anything else; raises `StoreUnavailable`."""
+        await self._places.prepare()
 
     async def run(self) -> None:
-        """Forget recordings of broadcasts that are forgotten, until cancelled."""
-        while True:
-            try:
-                removed = await asyncio.to_thread(
-                    self.recorder.forget, lambda broadcast: self._control.broadcast(str(broadcast)) is not None
-                )
-                if removed:
-                    _log.info("%d recordings of live voice are removed with their broadcasts", removed)
-            except (StoreUnavailable, OSError) as error:
-                _log.warning("old recordings can't be looked at: %s", error)
-            await asyncio.sleep(_FORGET_SECONDS)
+        """Look after voices and recordings, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._places.run(), name="places of live voices")
+            group.create_task(self._forget(), name="old recordings")
+            if self._shared is not None:
+                group.create_task(self._shared.run(), name="shared recordings")
 
     async def announce(
         self,
@@ -145,8 +107,8 @@ class LiveService:
         wish: Wish,
         person: str,
         before_sending: Callable[[UUID], Awaitable[None]],
-    ) -> Speech:
-        """Let the agents expect a voice; return it once the broker has the command.
+    ) -> UUID:
+        """Let the agents expect a voice; return its broadcast once the broker has the command.
 
         What `before_sending` raises is passed on, and nothing is sent. A voice of a lower class that sounds there is ended.
 
@@ -154,24 +116,15 @@ class LiveService:
             Taken, TooManySpeakers: nothing was sent.
             Nobody, NotSent, StoreUnavailable: see `BroadcastService.issue`.
         """
-        self._forget_silent()
-        others = [speech for speech in self._speeches.values() if overlap(targets, speech.targets)]
-        for speech in others:
-            if CLASSES.index(speech.rank) <= CLASSES.index(wish.rank):
-                raise Taken(f"{speech.person} speaks there at class {speech.rank}")
-        if len(self._speeches) - len(others) >= MAX_SPEAKERS:
-            raise TooManySpeakers(f"{MAX_SPEAKERS} people speak already")
-        key = Ed25519PrivateKey.generate()
         identity = self._broadcasts.new_id()
-        now = self._clock()
-        speech = Speech(identity, person, wish.rank, wish.title, tuple(targets), key, now, now + FIRST_SECONDS)
-        self._speeches[identity] = speech
+        key = public_half(voice_key(self._command_keys()[0], identity))
+        speech = SpeechRecord(str(identity), person, wish.rank, wish.title, tuple(targets), key)
+        ended = await self._places.take(speech)
         try:
-            public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
             content = Broadcast(
                 rank=wish.rank,
                 title=wish.title,
-                live=Voice(stream=identity, key=public),
+                live=Voice(stream=identity, key=key),
                 end=self._now() + timedelta(seconds=MAX_LIVE_SECONDS),
                 volume=wish.volume,
                 chime=wish.chime,
@@ -181,28 +134,40 @@ class LiveService:
                 identity, [placed.target for placed in targets], content, person, lambda: before_sending(identity)
             )
         except BaseException:
-            self._speeches.pop(identity, None)
+            await self._places.drop(speech)
             raise
-        for other in others:
-            other.end(f"{person} speaks at class {wish.rank}")
-        speech.until = self._clock() + FIRST_SECONDS
-        return speech
+        await self._places.expect(speech, ended)
+        return identity
 
-    def cut(self, broadcast: UUID, reason: str) -> None:
-        """End a voice; one that is not there is no error."""
-        speech = self._speeches.get(broadcast)
-        if speech is not None:
-            speech.end(reason)
-            if not speech.speaking:
-                del self._speeches[broadcast]
+    async def cut(self, broadcast: UUID, reason: str) -> None:
+        """End a voice wherever it is carried; one that is not there is no error. Raises `StoreUnavailable`."""
+        await self._places.cut(broadcast, reason)
 
-    def find(self, broadcast: UUID, person: str) -> Speech:
-        """Return a voice that was announced by this person and is yet to begin; raises `NotAnnounced`."""
-        self._forget_silent()
-        speech = self._speeches.get(broadcast)
-        if speech is None or speech.speaking or speech.person != person:
-            raise NotAnnounced
-        return speech
+    async def find(self, broadcast: UUID, person: str) -> Speech:
+        """Return a voice that this person announced, at whichever collector, and that nobody else gets; `speak` comes next.
+
+        Raises:
+            NotAnnounced: none is expected, or it has begun already.
+            StoreUnavailable: nothing is known.
+        """
+        return await self._places.claim(broadcast, person)
+
+    async def has_recording(self, broadcast: UUID) -> bool:
+        """Tell whether anything was recorded; raises `StoreUnavailable`."""
+        here = await asyncio.to_thread(self.recorder.path(broadcast).is_file)
+        return here or (self._shared is not None and await self._shared.has(broadcast))
+
+    async def recording(self, broadcast: UUID) -> tuple[Path, bool] | None:
+        """Return the file of a recording, and whether it is a copy which the caller removes; None if there is none.
+
+        Raises:
+            StoreUnavailable, OSError: it is with another collector, and can't be had.
+        """
+        path = self.recorder.path(broadcast)
+        if await asyncio.to_thread(path.is_file):
+            return path, False
+        copy = None if self._shared is None else await self._shared.copy(broadcast)
+        return None if copy is None else (copy, True)
 
     async def speak(self, speech: Speech, parts: AsyncIterator[bytes]) -> Spoken:
         """Send what comes in, an Ogg Opus stream, until its end; `parts` ends, or raises `ConnectionError` when the speaker is gone.
@@ -211,9 +176,8 @@ class LiveService:
             BadStream: it is something else; what came before was sent.
             OSError: it can't be recorded, so nothing was sent.
         """
-        speech.speaking = True
         reader = OpusReader()
-        sender = _Sender(speech, self._send, self._clock)
+        sender = Sender(speech, self._send, self._clock)
         recording: Recording | None = None
         reason = ""
         try:
@@ -226,22 +190,28 @@ class LiveService:
                     continue
                 if recording is None:
                     recording = await self.recorder.open(speech.id, reader.skip, speech.title)
+                    if self._shared is not None:
+                        self._shared.begun(speech.id)
                 recording.add(frames)
                 await sender.add(frames)
-                if recording.failed or sender.seconds > MAX_LIVE_SECONDS:
+                if recording.failed or speech.seconds > MAX_LIVE_SECONDS:
                     reason = recording.failed or f"nobody speaks for more than {MAX_LIVE_SECONDS / 3600:g} hours"
                     break
         except BadStream as error:
             reason = str(error)
             raise
+        except OSError as error:
+            reason = f"it can't be recorded: {error.strerror}"
+            raise
         finally:
-            self._speeches.pop(speech.id, None)
             await sender.end()
             if recording is not None:
                 await recording.close()
-            await self._over(speech.id)
-            _log.info("live voice %s of %s ends after %.1f s: %s", speech.id, speech.person, sender.seconds, reason)
-        return Spoken(sender.seconds, sender.packets, sender.unsent, reason)
+                if self._shared is not None:
+                    self._shared.ended(speech.id)
+            await self._places.release(speech, reason)
+            _log.info("live voice %s of %s ends after %.1f s: %s", speech.id, speech.person, speech.seconds, reason)
+        return Spoken(speech.seconds, sender.packets, sender.unsent, reason)
 
     async def _next(self, speech: Speech, parts: AsyncIterator[bytes], patience: float) -> tuple[bytes | None, str]:
         coming = asyncio.ensure_future(anext(parts, None))
@@ -261,71 +231,29 @@ class LiveService:
                 coming.cancel()
                 await asyncio.wait([coming])
 
-    async def _over(self, broadcast: UUID) -> None:
-        try:
-            await asyncio.to_thread(self._control.end_broadcast, str(broadcast), self._now())
-        except StoreUnavailable as error:
-            _log.warning("the end of the live voice %s is not kept: %s", broadcast, error)
+    async def _broken_off(self, lost: SpeechRecord) -> None:
+        for target, area in lost.targets:
+            await self._audit.failed(
+                lost.person,
+                "",
+                "broadcast.live_end",
+                target=str(target),
+                area=area,
+                reason=f"at least {lost.seconds:.1f} s spoken; {lost.reason}",
+                command=lost.broadcast,
+            )
 
-    def _forget_silent(self) -> None:
-        now = self._clock()
-        for speech in list(self._speeches.values()):
-            if not speech.speaking and now > speech.until:
-                del self._speeches[speech.id]
-
-
-class _Sender:
-    """Makes packets of frames and sends them at the pace at which they sound."""
-
-    def __init__(
-        self,
-        speech: Speech,
-        send: Callable[[Sequence[Publication]], Awaitable[None]],
-        clock: Callable[[], float],
-    ) -> None:
-        self._speech = speech
-        self._topics = [str(LiveTopic(area, speech.id)) for area in topic_areas(speech.targets)]
-        self._send = send
-        self._clock = clock
-        self._frames: list[bytes] = []
-        self._number = 0
-        self._begun: float | None = None
-        self.packets = self.unsent = 0
-
-    @property
-    def seconds(self) -> float:
-        """How much was sent."""
-        return self._number * FRAME_SECONDS
-
-    async def add(self, frames: list[bytes]) -> None:
-        """Send as many whole packets as there are."""
-        self._frames += frames
-        if self._begun is None:
-            self._begun = self._clock()
-        while len(self._frames) >= FRAMES_PER_PACKET:
-            part, self._frames = self._frames[:FRAMES_PER_PACKET], self._frames[FRAMES_PER_PACKET:]
-            await self._publish(tuple(part))
-            ahead = self.seconds - (self._clock() - self._begun)
-            if ahead > _AHEAD_SECONDS:
-                await asyncio.sleep(ahead - _AHEAD_SECONDS)
-            elif ahead < 0:
-                # Frames are numbered as they come: after a pause of the link the time starts anew.
-                self._begun -= ahead
-
-    async def end(self) -> None:
-        """Send what is left, and that it is over."""
-        if self._frames:
-            await self._publish(tuple(self._frames))
-        await self._publish(())
-
-    async def _publish(self, frames: tuple[bytes, ...]) -> None:
-        sent = int(1000 * (self._clock() - self._speech.announced))
-        packet = Packet(self._number, sent, frames, end=not frames)
-        self._number += len(frames)
-        payload = encode_packet(packet, self._speech.id, self._speech.key)
-        self.packets += 1
-        try:
-            await self._send([Publication(topic, payload, qos=0, expiry=EXPIRY_SECONDS) for topic in self._topics])
-        except SessionError:
-            # The voice goes on when the broker is there again; agents that hear nothing for too long end it by themselves.
-            self.unsent += 1
+    async def _forget(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._control.forget_speeches)
+                if self._shared is not None:
+                    await asyncio.to_thread(self._control.forget_recorded)
+                removed = await asyncio.to_thread(
+                    self.recorder.forget, lambda broadcast: self._control.broadcast(str(broadcast)) is not None
+                )
+                if removed:
+                    _log.info("%d recordings of live voice are removed with their broadcasts", removed)
+            except (StoreUnavailable, OSError) as error:
+                _log.warning("old recordings can't be looked at: %s", error)
+            await asyncio.sleep(_FORGET_SECONDS)

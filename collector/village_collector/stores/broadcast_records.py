@@ -132,15 +132,6 @@ class BroadcastRecords(BroadcastReads, ResendRecords):
         statement = update(broadcasts).where(broadcasts.c.id == broadcast).values(withdrawal_sent=time)
         self._database.write(lambda connection: connection.execute(statement))
 
-    def end_broadcast(self, broadcast: str, now: datetime) -> None:
-        """Keep that a broadcast ends earlier than it might: nobody is sent it from now on."""
-        statement = (
-            update(broadcasts)
-            .where(broadcasts.c.id == broadcast, broadcasts.c.end > now)
-            .values(end=now, revision=broadcasts.c.revision + 1)
-        )
-        self._database.write(lambda connection: connection.execute(statement))
-
     def _purge_broadcasts(self, connection: Connection, before: datetime) -> bool:
         # Answers whether there may be more.
         old = connection.scalars(select(broadcasts.c.id).where(broadcasts.c.end < before).limit(_PURGED_AT_ONCE)).all()

@@ -66,6 +66,12 @@ class LiveKeys:
         """Return the key that signs at this moment."""
         return self.ring.signer(self._now())
 
+    def signers(self) -> tuple[Ed25519PrivateKey, ...]:
+        """Return the key that signs at this moment, and after it those that did a moment ago or will."""
+        ring = self.ring
+        others = (key for key in (ring.present, ring.following) if key is not None)
+        return (self.signer(), *others)
+
     def document(self) -> tuple[int, bytes]:
         """Return number and payload of the document that agents should have."""
         return self.ring.document.number, self.ring.payload

@@ -71,7 +71,14 @@ class Collector:
             now=lambda: self.now,
         )
         self.live = LiveService(
-            control, self.broadcasts, self.outbox.send, Recorder(folder / "live"), now=lambda: self.now
+            control,
+            self.broadcasts,
+            self.outbox.send,
+            Recorder(folder / "live"),
+            "collector-1",
+            lambda: (self.outbox.key,),
+            self.audit,
+            now=lambda: self.now,
         )
         self.signer = Sender(begin=T0 - timedelta(days=1), end=T0 + timedelta(days=300))
         self.alerts = AlertService(
