@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,16 +25,21 @@ from village_cli.broadcast_watch import NOWHERE, SCHEMA, broadcast_id
 from village_cli.documents import number, text
 from village_cli.failures import Failure, answering
 from village_cli.options import JsonOption, connect, examples, settings_of
+from village_cli.readiness import enter_pressed, wait_until_ready
 from village_cli.tables import note, say
 from village_cli.target import parse_target
 from village_cli.text import Language, word
+from village_cli.times import parse_span
 
 if TYPE_CHECKING:
     from village_cli.client import Client
 
+#: Of the time in which a voice must begin, so much is left for a microphone and an encoder to start.
+BEGIN_SECONDS = 5.0
+
 LIVE_EXAMPLES = examples(
     "village broadcast live --to 441900003001",
-    "village broadcast live --to 441900003000 --class emergency --no-chime --from pulse:headset",
+    "village broadcast live --to 441900003000 --class emergency --no-chime --ready-within 3s --from pulse:headset",
     "village broadcast live --to gate-1/speaker --from speech.mp3",
     "village broadcast live --to 441900003001 --from - < speech.wav",
 )
@@ -63,18 +67,30 @@ def broadcast_live(
     chime: ChimeOption = True,
     category: CategoryOption = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for receipts. 等待回执。")] = True,
+    ready_within: Annotated[
+        str,
+        typer.Option(
+            "--ready-within",
+            metavar="SPAN",
+            help="Wait no longer for loudspeakers to be ready; at most 15s. 就绪等待上限。",
+        ),
+    ] = "10s",
+    now: Annotated[bool, typer.Option("--now", help="Wait for no loudspeaker to be ready. 不等待就绪。")] = False,
     coverage: CoverageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Speak live on all loudspeakers of the targets, until Ctrl-C or the end of the file; it is recorded at the collector.
 
-    实时喊话，按 Ctrl-C 或文件播完即结束；采集端会录音备查。
+    You speak once all are ready that are known to be connected: amplifier on, chime over. Enter begins at once.
+
+    实时喊话，按 Ctrl-C 或文件播完即结束；采集端会录音备查。在线扬声器全部就绪（功放已开、提示音已毕）后开始，按回车立即开始。
 
     Exit code: 0 all were heard, 1 some, 2 none, 3 not known yet. 退出码：0 全部播放，1 部分，2 均未播放，3 未定。
     """
     from village_cli.speaking import Source, speaking
 
     wanted = Source.parse(source)
+    patience = 0.0 if now else parse_span(ready_within).total_seconds()
     language = settings_of(ctx).language
     request: dict[str, Any] = {"targets": [parse_target(one).document() for one in to], "rank": rank, "chime": chime}
     request |= {
@@ -86,7 +102,9 @@ def broadcast_live(
         announced = _announce(client, request)
         identity = broadcast_id(text(announced, "id"))
         try:
-            _ready(number(announced.get("speak_after")) or 0.0, language)
+            if patience:
+                limit = (number(announced.get("begin_within")) or 0.0) - BEGIN_SECONDS
+                _ready(client, identity, min(patience, limit), language, asks=source != "-" and sys.stdin.isatty())
             with speaking(wanted) as pieces:
                 note(word("live_speak", language))
                 spoken = client.speak(f"/live/{identity}/voice", "village.spoken/1", pieces).document
@@ -139,7 +157,8 @@ def _announce(client: Client, request: dict[str, Any]) -> dict[str, Any]:
         raise
 
 
-def _ready(seconds: float, language: Language) -> None:
-    """Wait for amplifiers and chimes, and say so."""
-    note(word("live_ready", language).format(seconds=f"{seconds:g}"))
-    time.sleep(min(seconds, 30.0))
+def _ready(client: Client, identity: str, seconds: float, language: Language, *, asks: bool) -> None:
+    """Wait for amplifiers and chimes, and say who is ready; `asks` whether somebody at a terminal is in a hurry."""
+    note(word("live_hurry" if asks else "live_ready", language))
+    found = wait_until_ready(client, identity, seconds, enter_pressed if asks else lambda: False)
+    note(found.line(language))

@@ -98,6 +98,7 @@ WORDS: Mapping[str, Bilingual] = {
     "standing_unknown": Bilingual("not known", "未知"),
     "stage_queued": Bilingual("queued", "排队中"),
     "stage_fetched": Bilingual("fetched", "音频已下载"),
+    "stage_ready": Bilingual("ready", "已就绪"),
     "stage_started": Bilingual("sounding", "播放中"),
     "stage_paused": Bilingual("paused", "已暂停"),
     "stage_resumed": Bilingual("sounding again", "继续播放"),
@@ -141,9 +142,15 @@ WORDS: Mapping[str, Bilingual] = {
         "No longer waiting; the broadcast goes on. Look at it with: {command}",
         "已停止等待；播报仍在进行。查看结果：{command}",
     ),
-    "live_ready": Bilingual(
-        "The loudspeakers make ready; speak in {seconds} s.", "扬声器准备中，请在 {seconds} 秒后开始讲话。"
+    "live_ready": Bilingual("The loudspeakers make ready.", "扬声器准备中。"),
+    "live_hurry": Bilingual(
+        "The loudspeakers make ready; press Enter to speak at once.", "扬声器准备中；按回车立即开始讲话。"
     ),
+    "live_all_ready": Bilingual("{ready} of {expected} ready.", "{expected} 个扬声器中 {ready} 个就绪。"),
+    "live_not_ready": Bilingual(
+        "{ready} of {expected} ready; not ready: {missing}", "{expected} 个扬声器中 {ready} 个就绪；未就绪：{missing}"
+    ),
+    "live_more": Bilingual("{number} more", "另有 {number} 个"),
     "live_speak": Bilingual("Speak now; end with Ctrl-C.", "请讲话；按 Ctrl-C 结束。"),
     "live_spoken": Bilingual("{seconds} s spoken as {id}.", "已讲话 {seconds} 秒，编号 {id}。"),
     "live_cut": Bilingual("The collector ended it: {reason}.", "采集端已终止：{reason}。"),

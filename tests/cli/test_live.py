@@ -30,7 +30,7 @@ def _packets(site: Site) -> int:
 
 async def test_a_file_is_spoken_recorded_and_saved(site: Site, tmp_path: Path) -> None:
     file = await asyncio.to_thread(tone, tmp_path / "speech.wav", 3.0)
-    words = ("--to", VILLAGE, "--from", str(file), "--no-chime", "--no-wait", "--json", "--title", "试音")
+    words = ("--to", VILLAGE, "--from", str(file), "--no-chime", "--now", "--no-wait", "--json", "--title", "试音")
     ended = await site.run("broadcast", "live", *words)
     assert "Speak now" in ended.stderr
     assert "3.0 s spoken" in ended.stderr
@@ -50,7 +50,7 @@ async def test_a_file_is_spoken_recorded_and_saved(site: Site, tmp_path: Path) -
 async def test_ctrl_c_ends_the_voice_and_not_its_record(site: Site, tmp_path: Path) -> None:
     file = await asyncio.to_thread(tone, tmp_path / "speech.wav", 30.0)
     process = await asyncio.create_subprocess_exec(
-        *PROGRAM, "broadcast", "live", "--to", VILLAGE, "--from", str(file), "--no-chime", "--no-wait", "--json",
+        *PROGRAM, "broadcast", "live", "--to", VILLAGE, "--from", str(file), "--no-chime", "--now", "--no-wait", "--json",
         env=environment(site.url, {"VILLAGE_TOKEN": site.token}), cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -74,7 +74,7 @@ async def test_what_cannot_be_spoken(site: Site, tmp_path: Path) -> None:
 
 async def test_a_voice_that_is_cut_off_is_told_with_the_reason(site: Site, tmp_path: Path) -> None:
     file = await asyncio.to_thread(tone, tmp_path / "speech.wav", 30.0)
-    words = ("--to", VILLAGE, "--from", str(file), "--no-chime", "--no-wait")
+    words = ("--to", VILLAGE, "--from", str(file), "--no-chime", "--now", "--no-wait")
     speaking = asyncio.create_task(site.run("broadcast", "live", *words))
     async with asyncio.timeout(20):
         while _packets(site) < 10:

@@ -25,6 +25,8 @@ class Item:
     preparing: asyncio.Task[None] | None = None
     #: Whether the present play has been heard in part.
     heard: bool = False
+    #: Whether it was told that a live voice may begin.
+    ready: bool = False
     #: Why the last try failed, and how many did without getting on.
     fault: str = ""
     tries: int = 0

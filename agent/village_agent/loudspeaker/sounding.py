@@ -57,14 +57,19 @@ class Sounding:
         plan: Plan,
         now_ns: Callable[[], int],
         on_first: Callable[[int], None],
+        on_ready: Callable[[str, str], None] = lambda _reason, _evidence: None,
     ) -> None:
-        """`handle` is None where the device is away. `on_first` gets the time of the first sample, in nanoseconds since 1970."""
+        """`handle` is None where the device is away. `on_first` gets the time of the first sample, in nanoseconds since 1970.
+
+        `on_ready` is called once a live voice that has not begun would be heard; it gets why it may not be even so, and evidence.
+        """
         self.id = identity
         self.plan = plan
         self.busy = asyncio.Event()
         self._handle = handle
         self._now_ns = now_ns
         self._on_first = on_first
+        self._on_ready = on_ready
         self._sentence = plan.begin
         self._in_file = False
         self._told = False
@@ -103,7 +108,7 @@ class Sounding:
         if isinstance(script, SpokenScript):
             evidence = await self._speak(script)
         elif isinstance(script, LiveScript):
-            evidence = await self._listen(script)
+            evidence = await self._listen(script, notes[0] if self.plan.power is not None else "")
         elif isinstance(script, TrackScript):
             evidence = await self._play_track(script)
         elif "file_player" in able:
@@ -132,27 +137,39 @@ class Sounding:
             self._in_file = content
             return await work
 
+        # A live voice has not started when its chime sounds: that it is ready is told in between.
+        before_voice = isinstance(self.plan.script, LiveScript)
+
         def heard() -> float | None:
             position = player.position_seconds - begin
-            return position if position > 0 else None
+            return position if position > 0 and not before_voice else None
 
         try:
-            return await self._watched(play(), heard, wait + seconds + _SLACK_SECONDS)
+            return await self._watched(play(), heard, wait + seconds + _SLACK_SECONDS, silent=before_voice)
         except Refused as error:
             if error.code == "busy":
                 # The position is that of another's sound.
                 self._in_file = False
             raise
 
-    async def _listen(self, script: LiveScript) -> str:
+    async def _listen(self, script: LiveScript, doubt: str) -> str:
         from village_agent.loudspeaker.live.listening import Listening
 
         player = cast("LivePlayer", self._handle)
         listening = self._listening = Listening(script.voice, script.clock)
 
+        ready = False
+
         def heard() -> float | None:
-            since = None if listening.before is None else player.position_seconds - listening.before
-            return since if since is not None and since > 0 else None
+            nonlocal ready
+            if listening.before is not None:
+                since = player.position_seconds - listening.before
+                return since if since > 0 else None
+            # Silence that comes out shows that a voice would; before the player asked for any, its position is the chime's.
+            if not ready and listening.given_seconds > 0 and player.position_seconds > 0:
+                ready = True
+                self._on_ready(doubt, f"{listening.since_told:.1f} s after it was told")
+            return None
 
         try:
             evidence = await self._watched(

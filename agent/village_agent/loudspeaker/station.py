@@ -203,7 +203,7 @@ class Station:
             self._supply.begin(),
             moments(handle, script, item.stored, entry, _chime_seconds(item) if opens else 0.0, now),
         )
-        self._sounding = Sounding(identity, handle, plan, self._around.now_ns, first)
+        self._sounding = Sounding(identity, handle, plan, self._around.now_ns, first, partial(self._ready, item))
         self._around.notes.put(self._snapshot(item))
         with suppress(TimeoutError):
             async with asyncio.timeout(RECORD_SECONDS):
@@ -221,6 +221,12 @@ class Station:
             self._teller.tell(item.stored, "resumed", play=entry.played + 1, at=at, time_ns=time_ns)
         else:
             self._teller.tell(item.stored, "started", play=entry.played + 1, overrode=quiet, time_ns=time_ns)
+
+    def _ready(self, item: Item, reason: str, evidence: str) -> None:
+        """A live voice may begin."""
+        if item.id in self._items and not item.heard:
+            item.ready, item.fault = True, ""
+            self._teller.tell(item.stored, "ready", reason, evidence)
 
     def _note(self, sounding: Sounding) -> None:
         item = self._items[sounding.id]
@@ -248,6 +254,9 @@ class Station:
         if item.heard:
             at = self._at(item, sounding.position)
             self._teller.tell(item.stored, "paused", reason, play=entry.played + 1, at=at)
+        elif item.ready:
+            self._teller.tell(item.stored, "queued", reason)
+        item.ready = False
         self._around.notes.put(self._snapshot(item))
 
     def _reap(self, task: asyncio.Task[str]) -> None:
@@ -283,6 +292,7 @@ class Station:
         entry, reason = self._lineup.entry(item.id), reason_of(error)
         at, play = self._at(item, sounding.position), entry.played + 1
         went_on = sounding.position > entry.position
+        item.ready = False
         is_away = isinstance(error, NotConnected | Misconfigured)
         if is_hopeless(error) or not self._patience.failed(item, is_away=is_away, went_on=went_on):
             self._lineup.announcer.failed(reason)

@@ -27,6 +27,8 @@ Group = Literal["", "heard", "sounding", "failed"]
 _PHASES: Mapping[str, int] = {
     "refused": 0,
     "queued": 1,
+    # Who was ready may have to wait again.
+    "ready": 1,
     "fetched": 2,
     "started": 3,
     "paused": 3,

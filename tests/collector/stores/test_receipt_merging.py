@@ -6,6 +6,7 @@ import random
 import time
 from datetime import datetime
 from itertools import permutations
+from typing import get_args
 from uuid import UUID
 
 import pytest
@@ -114,9 +115,7 @@ def test_every_order_of_arrival_ends_alike(store: ControlStore) -> None:
     assert counts == (1, 0, 0, 1)
 
 
-_STAGES = st.sampled_from(
-    ("queued", "fetched", "started", "paused", "resumed", "finished", "preempted", "failed", "skipped", "cancelled")
-)
+_STAGES = st.sampled_from(get_args(Stage))
 _EVENTS = st.lists(
     st.builds(
         lambda stage, seconds, play, overrode: receipt(stage, seconds, play=play, overrode=overrode),
@@ -148,6 +147,19 @@ def test_the_order_of_arrival_changes_nothing(told: list[Event], chance: random.
         assert ends[0].stage in FINAL
     elif stages & {"started", "paused", "resumed"}:
         assert group_of(ends[0].stage) == "sounding"
+
+
+def test_who_was_ready_may_have_to_wait_again(store: ControlStore) -> None:
+    add_site(store, "gate-1", SPEAKER)
+    issue(store, Target(agent="gate-1"))
+    told = [receipt("queued", 1), receipt("ready", 2), receipt("queued", 3, reason="alert goes first")]
+    for one in reversed(told):
+        store.store_events([batch("gate-1", one)])
+    found = rows(store)["gate-1/speaker"]
+    assert (found.stage, found.reason) == ("queued", "alert goes first")
+    store.store_events([batch("gate-1", receipt("ready", 4))])
+    assert rows(store)["gate-1/speaker"].stage == "ready"
+    assert tally(store)[:4] == (1, 0, 0, 0)
 
 
 def test_a_refusal_counts_until_a_receipt_comes(store: ControlStore) -> None:

@@ -51,6 +51,16 @@ class Listening:
         return self._buffer.heard * FRAME_SECONDS
 
     @property
+    def given_seconds(self) -> float:
+        """How much was given out, silence included."""
+        return self._given
+
+    @property
+    def since_told(self) -> float:
+        """Seconds since the voice was announced here."""
+        return self._clock() - self._voice.opened
+
+    @property
     def problem(self) -> str:
         """Why the voice did not end by itself, "" if it did."""
         return self._broken
