@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from village_collector import allowance
 from village_collector.allowance import MAX_NAMES, Allowance, Variety
 from village_collector.mailbox import Mailbox
+from village_wire.points import InvalidBatch, check_batch
 from village_wire.session import Received
 
 DAY = 86_400.0
@@ -103,3 +105,89 @@ def test_an_agent_names_so_many_devices_in_a_day_and_others_are_not_concerned(ca
     assert caplog.text.count("a1 sends readings of over") == 1
     now = 86_401.0
     assert variety.takes("a1", _lines("a1", MAX_NAMES + 1))
+
+
+#: Lines of agent `a`, and what only looks like them to one of the two ways.
+_PIECES = st.sampled_from(
+    [
+        b"sensor,agent=a,device=",
+        b"agent,agent=a,device=",
+        b"lock,agent=a,device=",
+        b"lock,agent=b,device=",
+        b"x",
+        b"y",
+        b"agent",
+        b",agent=a",
+        b"agent=",
+        b",device=z",
+        b"\\",
+        b"=",
+        b" ",
+        b" value=1 1",
+        b"\n",
+        b"\r",
+        b"\0",
+        b"",
+    ]
+)
+_LINE = st.builds(
+    bytes.__add__,
+    st.builds(b"%s,agent=a,device=d%d".__mod__, st.tuples(st.sampled_from([b"sensor", b"lock"]), st.integers(0, 6))),
+    st.sampled_from(
+        [b" value=1 1"] * 4 + [b"", b" ", b",x=1 1", b" ,agent=a 1", b" agent=1 1", b"\n", b" ,device=9 1"]
+    ),
+)
+_BATCH = st.lists(_LINE | st.lists(_PIECES, max_size=6).map(b"".join), min_size=1, max_size=5).map(b"\n".join)
+
+
+@given(st.lists(_BATCH.map(lambda lines: lines.rstrip(b"\n")), max_size=20))
+def test_lines_that_are_known_would_pass_both_checks(batches: list[bytes]) -> None:
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(allowance, "MAX_NAMES", 4)
+        few.setattr(allowance, "MAX_HEADS", 5)
+        quick, slow = Variety(), Variety()
+        for lines in batches * 2:
+            before = set(quick._known["a"].names) if "a" in quick._known else set()
+            known = quick.knows("a", lines)
+            with contextlib.suppress(InvalidBatch):
+                # Raises for what is known, too, if that was wrong.
+                check_batch(lines, "a")
+                words = [line.split(b" ") for line in lines.split(b"\n")]
+                names = {word[0].split(b",device=", 1)[1] for word in words if len(word) > 1}
+                assert (known or quick.takes("a", lines)) == slow.takes("a", lines) == (len(before | names) <= 4)
+                assert not known or names <= before
+                assert quick._known["a"].names == slow._known["a"].names
+                continue
+            assert not known
+
+
+def test_what_is_known_is_of_one_agent_and_one_day() -> None:
+    now = 0.0
+    variety = Variety(lambda: now)
+    lines = _lines("a1", 1, 2)
+    assert not variety.knows("a1", lines)
+    assert variety.takes("a1", lines)
+    assert variety.takes("a2", _lines("a2", 1))
+    assert variety.knows("a1", lines)
+    assert not variety.knows("a2", lines), "lines of another agent"
+    assert not variety.knows("a1", _lines("a1", 1, 3))
+    assert not variety.knows("a1", lines + b"\n")
+    assert not variety.knows("a1", lines.replace(b"=1.0", b"=1.0,agent=a2"))
+    now = 86_401.0
+    assert not variety.knows("a1", lines)
+
+
+def test_a_line_without_values_makes_no_name_known() -> None:
+    variety = Variety()
+    assert variety.takes("a1", b"sensor,agent=a1,device=d1")
+    assert not variety.knows("a1", _lines("a1", 1))
+
+
+def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowance, "MAX_HEADS", 15)
+    variety = Variety()
+    for kind in (b"sensor", b"lock", b"switch"):
+        assert variety.takes("a1", _lines("a1", *range(10)).replace(b"sensor", kind))
+    assert len(variety._known["a1"].heads) == 10
+    assert variety.takes("a1", _lines("a1", 1).replace(b"sensor", b"lock"))
+    assert len(variety._known["a1"].heads) == 11
