@@ -12,7 +12,7 @@ from village_cli.broadcast_view import following, listed, result
 from village_cli.broadcast_watch import NOWHERE, SCHEMA, View, broadcast_id, watch
 from village_cli.documents import rows, text
 from village_cli.failures import answering
-from village_cli.options import JsonOption, NoWaitOption, ToOption, connect, examples, settings_of
+from village_cli.options import TARGET, JsonOption, NoWaitOption, ToOption, connect, examples, settings_of
 from village_cli.sending import carry_out, goes_on_without_us
 from village_cli.tables import Table, emit, say, show
 from village_cli.target import parse_target
@@ -25,13 +25,16 @@ SAY_EXAMPLES = examples(
     'village broadcast say "村民朋友们，请注意防范电信诈骗。" --to 441900003001',
     'village broadcast say "Heavy rain tonight" --to 441900003000 --class alert --times 3 --pause 10s',
     'village broadcast say "开会" --to 441900003001 --to gate-9/hall --at 18:30 --until 30m',
+    'village broadcast say "今天下午停课。" --to tag:school --to 330110101000/tag:clinic,library',
     "village broadcast say - --to 441900003000 --until 10m --coverage 90 < notice.txt",
 )
 PLAY_EXAMPLES = examples(
     "village broadcast play anthem.mp3 --to 441900003001 --class routine --at 07:00",
     "village broadcast play siren.wav --to 441900003000 --class emergency --no-chime --times 5",
 )
-STOP_EXAMPLES = examples("village broadcast stop --to 441900003001")
+STOP_EXAMPLES = examples(
+    "village broadcast stop --to 441900003001", "village broadcast stop --to 441900003001/tag:school"
+)
 SHOW_EXAMPLES = examples(
     "village broadcast show 019a5f3e-7c00-7abc-8def-0123456789ab",
     "village broadcast show 019a5f3e-7c00-7abc-8def-0123456789ab --wait --coverage 90",
@@ -41,7 +44,11 @@ WITHDRAW_EXAMPLES = examples('village broadcast withdraw 019a5f3e-7c00-7abc-8def
 
 ToOptions = Annotated[
     list[str],
-    typer.Option("--to", metavar="AREA|AGENT|AGENT/DEVICE", help="Whom it is for; may be repeated. 目标，可重复。"),
+    typer.Option(
+        "--to",
+        metavar=TARGET,
+        help="Whom it is for; may be repeated. tag:NAME alone: wherever you may. 目标，可重复；只写 tag:标签 则为有权限的全部区域。",
+    ),
 ]
 ClassOption = Annotated[Rank, typer.Option("--class", help="What it goes before. 类别（优先级）。")]
 TitleOption = Annotated[str, typer.Option("--title", help="What lists call it. 标题。")]

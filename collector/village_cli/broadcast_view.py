@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from village_cli.broadcast_watch import Row, View
 from village_cli.documents import number, part, rows, text
 from village_cli.tables import Cell, Table, console, on_terminal, render, say, show
+from village_cli.target import target_of
 from village_cli.text import Language, word
 from village_cli.times import local_text
 
@@ -70,8 +71,7 @@ def listed(view: View, language: Language) -> list[Cell | str]:
     """Return a row of the list of broadcasts."""
     document = view.document
     content, counts = part(document, "content"), part(document, "counts")
-    targets = [part(row, "target") for row in rows(document, "targets")]
-    named = ["/".join(filter(None, (text(row, "area"), text(row, "agent"), text(row, "device")))) for row in targets]
+    named = [str(target_of(part(row, "target"))) for row in rows(document, "targets")]
     kind = "broadcast_voice" if content.get("live") else "broadcast_file"
     what = text(content, "title") or text(content, "text") or word(kind, language)
     state = "withdrawn" if document.get("withdrawn") else text(document, "state")

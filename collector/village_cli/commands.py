@@ -10,10 +10,10 @@ from typer.core import TyperGroup
 
 from village_cli.documents import part, rows, text
 from village_cli.failures import USAGE, Failure, answering
-from village_cli.options import JsonOption, NoWaitOption, connect, examples, settings_of
+from village_cli.options import TARGET, JsonOption, NoWaitOption, connect, examples, settings_of
 from village_cli.sending import carry_out, show_command
 from village_cli.tables import Cell, Table, emit, named, show
-from village_cli.target import parse_target
+from village_cli.target import parse_target, target_of
 from village_cli.text import Bilingual
 from village_cli.times import local_text
 
@@ -24,7 +24,7 @@ TEXTS = frozenset({"text", "colour"})
 EXAMPLES = examples(
     "village command gate-1/reader indicate colour=red seconds=10",
     "village command gate-1/siren switch on=true",
-    "village command 441900003001 stop",
+    "village command 441900003001/tag:school stop",
     "village command show 019a5f3e-7c00-7abc-8def-0123456789ab",
     "village command list",
 )
@@ -46,7 +46,7 @@ class SendByDefault(TyperGroup):
 @answering
 def command_send(
     ctx: typer.Context,
-    to: Annotated[str, typer.Argument(metavar="AREA|AGENT|AGENT/DEVICE", help="Whom it is for. 目标。")],
+    to: Annotated[str, typer.Argument(metavar=TARGET, help="Whom it is for. 目标。")],
     kind: Annotated[str, typer.Argument(metavar="KIND", help="stop, unlock, switch, indicate. 命令类型。")],
     pairs: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Its arguments. 参数。")] = None,
     expires: Annotated[
@@ -99,12 +99,11 @@ def command_list(
     found: list[list[Cell | str]] = []
     for row in rows(answer.document, "commands"):
         counts = part(row, "counts")
-        target = part(row, "target")
         found.append(
             [
                 local_text(row.get("issued")),
                 text(row, "issuer"),
-                "/".join(filter(None, (text(target, "area"), text(target, "agent"), text(target, "device")))),
+                str(target_of(part(row, "target"))),
                 Cell(text(part(row, "arguments"), "kind"), "bold"),
                 named(text(row, "state"), language),
                 f"{text(counts, 'final')}/{text(counts, 'expected')}",

@@ -12,13 +12,26 @@ from village_cli.documents import label, part, plain, rows, text
 from village_cli.events import event_table
 from village_cli.failures import answering
 from village_cli.health import buffer, since
-from village_cli.options import AgentOption, AnyDeviceArgument, AreaOption, JsonOption, connect, examples, settings_of
+from village_cli.options import (
+    AgentOption,
+    AnyDeviceArgument,
+    AreaOption,
+    JsonOption,
+    TagOption,
+    connect,
+    examples,
+    settings_of,
+)
 from village_cli.tables import Cell, Table, emit, named, say, show
 from village_cli.target import parse_any_device
 from village_cli.text import Language, word
 from village_cli.times import local_text
 
-EXAMPLES = examples("village devices", "village devices --area 441900003000", "village devices --agent gate-1 --json")
+EXAMPLES = examples(
+    "village devices",
+    "village devices --area 441900003000 --tag school",
+    "village devices --agent gate-1 --json",
+)
 SHOW_EXAMPLES = examples(
     "village device show gate-1/reader", "village device show gate-1", "village device show gate-1/reader --json"
 )
@@ -26,20 +39,24 @@ SHOW_EXAMPLES = examples(
 
 @answering
 def devices(
-    ctx: typer.Context, area: AreaOption = None, agent: AgentOption = None, as_json: JsonOption = False
+    ctx: typer.Context,
+    area: AreaOption = None,
+    agent: AgentOption = None,
+    tag: TagOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """List devices: kind, driver, area, status, abilities.
+    """List devices: kind, driver, area, status, abilities, tags.
 
-    列出设备：类型、驱动、区域、状态、能力。
+    列出设备：类型、驱动、区域、状态、能力、标签。
     """
     with connect(ctx) as client:
-        answer = client.get("/devices", "village.devices/1", area=area, agent=agent)
+        answer = client.get("/devices", "village.devices/1", area=area, agent=agent, tag=tag)
     if as_json:
         emit(answer.text)
         return
     language = settings_of(ctx).language
     table = Table(
-        ("device", "name", "kind", "driver", "area", "status", "abilities", "firmware", "last_seen"),
+        ("device", "name", "kind", "driver", "area", "status", "abilities", "tags", "firmware", "last_seen"),
         [
             [
                 Cell(label(row), "bold"),
@@ -49,6 +66,7 @@ def devices(
                 text(row, "area"),
                 named(text(row, "status"), language),
                 text(row, "abilities"),
+                text(row, "tags"),
                 text(row, "firmware"),
                 local_text(row.get("last_seen")),
             ]
@@ -126,6 +144,7 @@ def _show_entry(row: Mapping[str, Any], language: Language) -> None:
         "driver": text(row, "driver"),
         "firmware": text(row, "firmware"),
         "abilities": text(row, "abilities"),
+        "tags": text(row, "tags"),
         "status": word(text(row, "status"), language),
         "since": since(row, datetime.now(UTC), language),
         "evidence": text(row, "evidence"),

@@ -33,14 +33,23 @@ AreaOption = Annotated[
     str | None, typer.Option("--area", metavar="CODE", help="Only this area and all below it. 仅此区域及其下级。")
 ]
 AgentOption = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only this agent. 仅此代理。")]
+TagOption = Annotated[
+    str | None, typer.Option("--tag", metavar="NAME", help="Only devices with this tag. 仅带此标签的设备。")
+]
 DeviceArgument = Annotated[str, typer.Argument(metavar="AGENT/DEVICE", help="The device. 设备。")]
 AnyDeviceArgument = Annotated[
     str,
     typer.Argument(metavar="AGENT[/DEVICE]", help="The device, or the agent itself. 设备；只写代理则指代理自身。"),
 ]
+#: How a target is written.
+TARGET = "[AREA|AGENT|AGENT/DEVICE][/tag:NAME]"
 ToOption = Annotated[
     str,
-    typer.Option("--to", metavar="AREA|AGENT|AGENT/DEVICE", help="Whom it is for. 目标区域、代理或设备。"),
+    typer.Option(
+        "--to",
+        metavar=TARGET,
+        help="Whom it is for; /tag:NAME narrows an area or agent to a tag. 目标区域、代理或设备；/tag:标签 限定标签。",
+    ),
 ]
 NoWaitOption = Annotated[
     bool, typer.Option("--no-wait", help="Send it and don't wait for the results. 只发送，不等待结果。")

@@ -14,7 +14,7 @@ from village_cli.documents import part, rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AreaOption, JsonOption, ToOption, connect, examples, settings_of
 from village_cli.tables import Cell, Table, emit, say, show
-from village_cli.target import Target, parse_target
+from village_cli.target import parse_target, target_of
 from village_cli.text import Bilingual, word
 from village_cli.times import local_text
 
@@ -29,6 +29,7 @@ LIST_EXAMPLES = examples("village schedule list", "village schedule list --area 
 IMPORT_EXAMPLES = examples(
     "village schedule import autumn.ics --to 441900003001",
     "village schedule import autumn.ics --to 441900003001 --replace",
+    "village schedule import lessons.ics --to 441900003001/tag:school",
     "village schedule import - --to gate-1/speaker < morning.ics",
 )
 EXPORT_EXAMPLES = examples("village schedule export --to 441900003001 > autumn.ics")
@@ -50,7 +51,7 @@ def schedule_list(ctx: typer.Context, area: AreaOption = None, as_json: JsonOpti
     found: list[list[Cell | str]] = [
         [
             local_text(next(iter(programme.get("next") or []), None)),
-            str(_target(part(schedule, "target"))),
+            str(target_of(part(schedule, "target"))),
             Cell(text(programme, "id"), "bold"),
             text(programme, "title"),
             word(f"category_{text(programme, 'category')}", language),
@@ -122,7 +123,7 @@ def schedule_export(
     target = parse_target(to)
     with connect(ctx) as client:
         document = client.get("/schedules", SCHEMA).document
-    found = [one for one in rows(document, "schedules") if _target(part(one, "target")) == target]
+    found = [one for one in rows(document, "schedules") if target_of(part(one, "target")) == target]
     if not found:
         raise Failure(
             Bilingual(f"{target} has no programmes of its own.", f"{target} 没有节目。"),
@@ -155,10 +156,6 @@ def schedule_remove(
         return
     language = settings_of(ctx).language
     say(word("removed", language).format(count=len(ids), total=len(rows(answer.document, "programmes"))))
-
-
-def _target(document: Mapping[str, Any]) -> Target:
-    return Target(text(document, "area"), text(document, "agent"), text(document, "device"))
 
 
 def _read(file: str) -> tuple[Path, str]:

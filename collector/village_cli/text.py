@@ -38,6 +38,7 @@ WORDS: Mapping[str, Bilingual] = {
     "kind": Bilingual("KIND", "类型"),
     "driver": Bilingual("DRIVER", "驱动"),
     "abilities": Bilingual("ABILITIES", "能力"),
+    "tags": Bilingual("TAGS", "标签"),
     "firmware": Bilingual("FIRMWARE", "固件"),
     "last_seen": Bilingual("LAST SEEN", "最后在线"),
     "online": Bilingual("ONLINE", "在线"),

@@ -53,7 +53,7 @@ MIXED = health(
     row("gate-2", "camera", "unknown", kind="camera", evidence="agent offline"),
 )
 
-DEVICE = row("gate-1", "reader", name="村口", abilities=["door", "indicator"], firmware="2.1")
+DEVICE = row("gate-1", "reader", name="村口", abilities=["door", "indicator"], tags=["hall", "school"], firmware="2.1")
 DEVICES = {"schema": "village.devices/1", "devices": [DEVICE]}
 AGENTS = {
     "schema": "village.agents/1",
@@ -144,7 +144,7 @@ AGENT = row(
 )
 ONE_AGENT = {
     "schema": "village.device/1",
-    "device": {**AGENT, "abilities": [], "firmware": ""},
+    "device": {**AGENT, "abilities": [], "tags": [], "firmware": ""},
     "readings": [{"kind": "agent", "field": "outbox_hours", "value": 41.26, "time": "2026-11-24T02:34:00Z"}],
     "readings_problem": "",
     "events": [STARTED],

@@ -64,10 +64,11 @@ def test_incomplete_documents_leave_gaps_and_no_traceback(
 
 def test_devices(collector: Collector, village: Village) -> None:
     collector.answers("GET", "/devices", DEVICES)
-    run = village("devices", "--area", "441900003001", "--agent", "gate-1")
-    assert collector.requests[0].query == {"area": ["441900003001"], "agent": ["gate-1"]}
+    run = village("devices", "--area", "441900003001", "--agent", "gate-1", "--tag", "school")
+    assert collector.requests[0].query == {"area": ["441900003001"], "agent": ["gate-1"], "tag": ["school"]}
     assert run.stdout.splitlines()[1].split()[:6] == ["gate-1/reader", "村口", "reader", "osdp", "441900003001", "ok"]
     assert "door, indicator" in run.stdout
+    assert "hall, school" in run.stdout
 
 
 def test_agents_tell_offline_from_never_seen(collector: Collector, village: Village) -> None:
@@ -101,7 +102,7 @@ def test_one_device(collector: Collector, village: Village) -> None:
     collector.answers("GET", "/devices/gate-1/reader", ONE_DEVICE)
     lines = village("device", "show", "gate-1/reader").stdout.splitlines()
     assert lines[0] == "DEVICE: gate-1/reader"
-    assert "FIRMWARE: 2.1" in lines
+    assert {"FIRMWARE: 2.1", "TAGS: hall, school"} <= set(lines)
     assert any(line.split()[:3] == ["sensor", "temperature_c", "21.5"] for line in lines)
     assert any("door access" in line and "26:00123456 denied unknown_card" in line for line in lines)
 

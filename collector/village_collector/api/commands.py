@@ -16,6 +16,7 @@ from village_collector.api.access import Caller, Viewer
 from village_collector.api.common import CommandPath, Limit, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
+from village_collector.api.targets import TargetRequest, expanded_to_one
 from village_collector.commands import (
     MAX_WAIT,
     CommandProblem,
@@ -28,7 +29,7 @@ from village_collector.commands import (
 )
 from village_collector.people.rights import Right, within
 from village_collector.stores.command_records import CommandRecord, ResultRecord
-from village_wire.commands import Arguments, Target
+from village_wire.commands import ABILITIES, Arguments, Target
 
 router = APIRouter(tags=["commands"])
 
@@ -68,7 +69,9 @@ class CommandRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    target: Target = Field(description="One agent, one device of an agent, or an area. 目标：代理、设备或区域。")
+    target: TargetRequest = Field(
+        description="One agent, one device of an agent, or an area; tags narrow it. 目标：代理、设备或区域，可用标签限定。"
+    )
     arguments: Arguments = Field(description="Kind and arguments. 命令类型及参数。")
     expires_in: float = Field(
         default=60.0, allow_inf_nan=False, description="Seconds until nobody carries it out. 有效期（秒）。"
@@ -147,8 +150,10 @@ async def issue(deps: Provided, caller: Viewer, request: CommandRequest) -> Resp
     """
     if request.arguments.kind in NOT_ALONE:
         raise Problem(422, NOT_ALONE[request.arguments.kind], "bad_request")
-    area = await check_target(deps, caller, request.target, request.arguments.kind)
-    command = await issued(deps, caller, request.target, area, request.arguments, request.expires_in)
+    kind = request.arguments.kind
+    target = await expanded_to_one(deps, caller, request.target, RIGHTS_OF_KINDS[kind], ABILITIES[kind], ACTIONS[kind])
+    area = await check_target(deps, caller, target, kind)
+    command = await issued(deps, caller, target, area, request.arguments, request.expires_in)
     return await _document(command, await deps.commands.report(command), 202)
 
 
@@ -211,10 +216,8 @@ async def check_target(deps: Deps, caller: Caller, target: Target, kind: str, ac
 
 
 def shown_target(target: Target) -> str:
-    """Return a target as the audit log names it: an area, an agent, or `agent/device`."""
-    if target.area is not None:
-        return target.area
-    return f"{target.agent}/{target.device}" if target.device is not None else str(target.agent)
+    """Return a target as the audit log names it: an area, an agent, or `agent/device`; with its tags."""
+    return str(target)
 
 
 async def issued(

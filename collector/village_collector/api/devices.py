@@ -23,6 +23,7 @@ from village_collector.ports import Field, StoreUnavailable
 from village_collector.stores.control_reads import Details, EventFilter, Scope
 from village_wire.clocks import format_time
 from village_wire.points import Value
+from village_wire.tags import TAG_PATTERN
 
 router = APIRouter(tags=["devices"])
 
@@ -32,6 +33,9 @@ _PAGE_EVENTS = 20
 _DAY = timedelta(days=1)
 _NO_DETAILS = Details((), "")
 
+TagQuery = Annotated[
+    str | None, Query(pattern=TAG_PATTERN, description="Only devices that carry this tag. 仅带此标签的设备。")
+]
 Name = Annotated[str, Query(pattern=r"^[a-z0-9_]{1,40}$")]
 
 
@@ -40,6 +44,7 @@ class DeviceEntry(HealthRow):
 
     abilities: list[str]
     firmware: str
+    tags: list[str]
 
 
 class DevicesDocument(TypedDict):
@@ -80,15 +85,17 @@ class HistoryDocument(TypedDict):
 
 
 @router.get("/devices", response_model=DevicesDocument, summary="All devices")
-def devices(deps: Provided, caller: Viewer, area: AreaQuery = None, agent: AgentQuery = None) -> Response:
-    """Devices of the inventories with their health, in its order.
+def devices(
+    deps: Provided, caller: Viewer, area: AreaQuery = None, agent: AgentQuery = None, tag: TagQuery = None
+) -> Response:
+    """Devices of the inventories with their health, in its order; with `tag` those that carry it.
 
-    设备清单及其健康状态。
+    设备清单及其健康状态，可按标签筛选。
     """
-    return answer(
-        "devices",
-        {"devices": [entry for entry in _entries(deps, caller.areas("view"), area, agent) if entry["device"]]},
-    )
+    found = [entry for entry in _entries(deps, caller.areas("view"), area, agent) if entry["device"]]
+    if tag is not None:
+        found = [entry for entry in found if tag in entry["tags"]]
+    return answer("devices", {"devices": found})
 
 
 @router.get("/devices/{agent}/{device}", response_model=DeviceDocument, summary="One device")
@@ -160,7 +167,7 @@ def _entries(
     entries: list[dict[str, Any]] = []
     for row in rows:
         known = details.get((row["agent"], row["device"]), _NO_DETAILS)
-        entries.append({**row, "abilities": known.abilities, "firmware": known.firmware})
+        entries.append({**row, **known._asdict()})
     return entries
 
 

@@ -16,12 +16,13 @@ from village_collector.api.commands import check_target, shown_target
 from village_collector.api.common import AreaQuery, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
+from village_collector.api.targets import TargetRequest, lasting
 from village_collector.people.rights import within
 from village_collector.schedules.publicity import totals
 from village_collector.stores.schedule_records import ScheduleRecord
 from village_wire.areas import contains
 from village_wire.broadcasts import Category
-from village_wire.commands import MAX_SPOKEN, Target
+from village_wire.commands import MAX_SPOKEN
 from village_wire.events import first_problem
 from village_wire.recurrence import InvalidRecurrence, Recurrence
 from village_wire.schedules import (
@@ -75,7 +76,9 @@ class ScheduleRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    target: Target = Field(description="An area, an agent or a loudspeaker. 目标。")
+    target: TargetRequest = Field(
+        description="An area, an agent or a loudspeaker; tags narrow an area or agent. 目标，可用标签限定。"
+    )
     programmes: list[ProgrammeRequest] = Field(max_length=MAX_PROGRAMMES, description="Programmes. 节目。")
     replace: bool = Field(default=False, description="Remove all others of this target. 替换该目标的全部节目。")
 
@@ -85,7 +88,9 @@ class RemovalRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    target: Target = Field(description="An area, an agent or a loudspeaker. 目标。")
+    target: TargetRequest = Field(
+        description="An area, an agent or a loudspeaker; tags narrow an area or agent. 目标，可用标签限定。"
+    )
     programmes: list[ProgrammeId] = Field(min_length=1, max_length=MAX_PROGRAMMES, description="Ids. 节目编号。")
 
 
@@ -180,7 +185,8 @@ async def change(deps: Provided, caller: Broadcaster, request: ScheduleRequest) 
 
     Needs `broadcast` in the whole target. 新增或修改节目；代理本地保存，断网后继续播放。
     """
-    area = await check_target(deps, caller, request.target, "broadcast", action="schedule.change")
+    target = lasting(request.target)
+    area = await check_target(deps, caller, target, "broadcast", action="schedule.change")
     programmes = [await _programme(deps, one) for one in request.programmes]
     ids = [programme.id for programme in programmes]
     if len(set(ids)) < len(ids):
@@ -193,11 +199,11 @@ async def change(deps: Provided, caller: Broadcaster, request: ScheduleRequest) 
         return (kept | {programme.id: programme for programme in programmes}).values()
 
     act = (caller.person, caller.address, "schedule.change")
-    shown = shown_target(request.target)
+    shown = shown_target(target)
     told = f"{'in place of all: ' if request.replace else ''}{', '.join(ids)}"[:200]
     await deps.audit.record(*act, target=shown, area=area, reason=told)
     try:
-        record = await deps.schedules.change(request.target, changed, caller.person)
+        record = await deps.schedules.change(target, changed, caller.person)
     except ValueError as error:
         reason = _reason(error)
         await deps.audit.failed(*act, target=shown, area=area, reason=reason)
@@ -211,19 +217,20 @@ async def remove(deps: Provided, caller: Broadcaster, request: RemovalRequest) -
 
     删除节目；在线代理立即停止播放，离线代理恢复连接后生效。
     """
-    area = await check_target(deps, caller, request.target, "broadcast", action="schedule.remove")
+    target = lasting(request.target)
+    area = await check_target(deps, caller, target, "broadcast", action="schedule.remove")
     known = {record.schedule.target: record for record in await asyncio.to_thread(deps.control.schedules)}
-    record = known.get(request.target)
+    record = known.get(target)
     there = {programme.id for programme in record.schedule.programmes} if record else set()
     missing = [one for one in request.programmes if one not in there]
     if missing:
-        raise Problem(404, f"no programme {missing[0]} for {shown_target(request.target)}", "unknown_programme")
+        raise Problem(404, f"no programme {missing[0]} for {shown_target(target)}", "unknown_programme")
     act = (caller.person, caller.address, "schedule.remove")
     told = ", ".join(request.programmes)[:200]
-    await deps.audit.record(*act, target=shown_target(request.target), area=area, reason=told)
+    await deps.audit.record(*act, target=shown_target(target), area=area, reason=told)
     gone = set(request.programmes)
     record = await deps.schedules.change(
-        request.target, lambda before: [one for one in before if one.id not in gone], caller.person
+        target, lambda before: [one for one in before if one.id not in gone], caller.person
     )
     return await asyncio.to_thread(_document, deps, record)
 

@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, ins
 
 from village_collector.cap.alert import Reference
 from village_collector.stores.cap_tables import cap_alerts, cap_broadcasts, cap_feeds, cap_references
-from village_collector.stores.command_records import receivers_of
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
+from village_collector.stores.receivers import receivers_of
 from village_collector.stores.tables import agents, devices
 from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
 

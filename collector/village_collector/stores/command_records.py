@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,14 +11,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
     Text,
     and_,
     delete,
-    false,
     insert,
     literal,
-    not_,
     or_,
     select,
     type_coerce,
@@ -28,6 +25,7 @@ from sqlalchemy import (
 from village_collector.stores.control_reads import Scope, in_scope
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
+from village_collector.stores.receivers import receivers_of
 from village_collector.stores.tables import agents, command_results, commands, devices
 from village_wire.areas import prefix
 
@@ -94,6 +92,15 @@ class CommandRecords:
                 Receiver._make(row) for row in connection.execute(query.order_by(devices.c.agent, devices.c.device))
             ]
 
+    def areas_with(self, abilities: Sequence[str], tags: Sequence[str], scope: Scope = None) -> list[str]:
+        """The areas within a scope in which a device has one of some abilities and carries one of some tags."""
+        query = receivers_of(abilities, None, None, None, agents.c.area, tags=tags)
+        query = query.join(agents, agents.c.agent == devices.c.agent).where(agents.c.area != "").distinct()
+        if scope is not None:
+            query = query.where(in_scope(agents.c.area, scope))
+        with self._database.read() as connection:
+            return list(connection.scalars(query.order_by(agents.c.area)))
+
     def has_agent(self, agent: str) -> bool:
         """Whether anything was ever heard of this agent."""
         with self._database.read() as connection:
@@ -144,7 +151,15 @@ class CommandRecords:
             "arguments": dict(arguments),
         }
         places = receivers_of(
-            abilities, area, agent, device, literal(command), devices.c.agent, devices.c.device, literal(True), tags=tags
+            abilities,
+            area,
+            agent,
+            device,
+            literal(command),
+            devices.c.agent,
+            devices.c.device,
+            literal(True),
+            tags=tags,
         )
         copy = insert(command_results).from_select(["command", "agent", "device", "expected"], places)
         # Without the option psycopg is not asked for the number.
@@ -215,43 +230,6 @@ class CommandRecords:
             connection.execute(delete(command_results).where(command_results.c.command.in_(part)))
             connection.execute(delete(commands).where(commands.c.id.in_(part)))
         return len(old) >= _PURGED_AT_ONCE
-
-
-def receivers_of(
-    abilities: Sequence[str],
-    area: str | None,
-    agent: str | None,
-    device: str | None,
-    *columns: ColumnElement[Any],
-    tags: Sequence[str] = (),
-    without: Sequence[str] = (),
-) -> Select[Any]:
-    """Return the query for columns of the devices with one of some abilities, in an area (with `agents` joined) or of an agent.
-
-    `tags` and `without` are as in `village_wire.commands.Target`.
-    """
-    query = select(*columns).where(devices.c.removed.is_(None), has_one_of(abilities))
-    if area is not None:
-        query = query.join(agents, agents.c.agent == devices.c.agent).where(agents.c.area.startswith(prefix(area)))
-    if agent is not None:
-        query = query.where(devices.c.agent == agent)
-    if device is not None:
-        query = query.where(devices.c.device == device)
-    if tags:
-        query = query.where(carries(tags))
-    if without:
-        query = query.where(not_(carries(without)))
-    return query
-
-
-def has_one_of(abilities: Iterable[str]) -> ColumnElement[bool]:
-    """Return the condition that a device has one of some abilities."""
-    return or_(false(), *(devices.c.abilities.contains(f" {ability} ", autoescape=True) for ability in abilities))
-
-
-def carries(tags: Iterable[str]) -> ColumnElement[bool]:
-    """Return the condition that a device carries one of some tags."""
-    return or_(false(), *(devices.c.tags.contains(f" {tag} ", autoescape=True) for tag in tags))
 
 
 def _targets_in(scope: tuple[str, ...]) -> ColumnElement[bool]:

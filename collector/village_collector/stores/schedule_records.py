@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from village_collector.stores.command_records import receivers_of
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
+from village_collector.stores.receivers import receivers_of
 from village_collector.stores.tables import agents, counters, devices, schedules
 from village_wire.areas import prefix
 from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
