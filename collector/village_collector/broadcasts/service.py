@@ -16,6 +16,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from village_collector.broadcasts.coverage import Loudspeaker, horizon, judge, state_of
+from village_collector.broadcasts.lengths import length
 from village_collector.commands import MIN_EXPIRY, CommandProblem, NotSent, TooManyWaiters
 from village_collector.health_model import Doubt
 from village_collector.stores.broadcast_reads import BroadcastRecord, SentTarget
@@ -29,8 +30,6 @@ from village_wire.topics import AgentTopic, AreaCommandTopic
 
 #: What is to be said later than in a week belongs into a schedule.
 MAX_AHEAD = timedelta(days=7)
-#: Slow speech chips take 0.4 s a character, and the chime comes on top.
-SECONDS_PER_CHARACTER, CHIME_SECONDS = 0.4, 10.0
 #: A withdrawal must reach whoever connects soon, even at the very end of a broadcast.
 _LEAST_WITHDRAWAL = timedelta(seconds=60)
 #: As for commands: each waiting request costs a query for every batch of events.
@@ -292,15 +291,6 @@ class BroadcastService:
             return ""
 
         return list(await asyncio.gather(*(send(*order) for order in orders)))
-
-
-def length(content: Broadcast) -> float:
-    """Return how many seconds of sound a broadcast has at the most."""
-    if content.live is not None:
-        # It ends by itself, and is noted as ended then.
-        return CHIME_SECONDS
-    one = len(content.text or "") * SECONDS_PER_CHARACTER if content.audio is None else content.audio.seconds
-    return (one + CHIME_SECONDS) * content.times + content.pause * (content.times - 1)
 
 
 def _topic(target: Target) -> str:
