@@ -36,3 +36,12 @@ def postgres_control(postgres: PostgresServer) -> Iterator[ControlStore]:
     store.open()
     yield store
     store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_control(request: pytest.FixtureRequest) -> ControlStore:
+    """Both, one after the other: for tests of what the statements mean. A module takes it as its `control`."""
+    store: ControlStore = request.getfixturevalue(
+        "postgres_control" if request.param == "postgresql" else "sqlite_control"
+    )
+    return store

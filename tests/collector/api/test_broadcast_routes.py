@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 
 from tests.collector.api.conftest import Collector, document, problem
 from tests.collector.kit import T0, TOWNSHIP, VILLAGE, add_site, at, entry, event, result, status
 from tests.collector.people import add_person, add_token
 from village_collector.people.rights import Grant
+from village_collector.stores.control import ControlStore
 from village_wire.broadcasts import Stage
 from village_wire.commands import Broadcast, Target, Withdraw
 from village_wire.events import Event, Receipt
@@ -19,6 +21,11 @@ from village_wire.events import Event, Receipt
 NEXT = "441900003002"
 SPEAKER = entry("speaker", "loudspeaker", name="村口")
 TEXT = {"text": "大家好", "targets": [{"area": TOWNSHIP}]}
+
+
+@pytest.fixture
+def control(each_control: ControlStore) -> ControlStore:
+    return each_control
 
 
 async def issued(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:

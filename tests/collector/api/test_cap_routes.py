@@ -19,11 +19,17 @@ from village_collector.cap.alert import Alert, Pair, Place
 from village_collector.cap.document import MAX_BYTES
 from village_collector.cap.reading import read_alert
 from village_collector.people.rights import Grant, Role
+from village_collector.stores.control import ControlStore
 from village_wire.broadcasts import Stage
 from village_wire.events import Event, Receipt
 
 NEXT = "441900003002"
 XML = {"content-type": "application/cap+xml"}
+
+
+@pytest.fixture
+def control(each_control: ControlStore) -> ControlStore:
+    return each_control
 
 
 def alert(info: dict[str, Any] | None = None, **more: Any) -> Alert:

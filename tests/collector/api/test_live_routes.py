@@ -21,9 +21,15 @@ from tests.collector.live.test_ogg import speech
 from village_collector.live.ogg import OpusReader
 from village_collector.live.overlap import Placed
 from village_collector.live.service import Wish
+from village_collector.stores.control import ControlStore
 from village_wire.commands import Broadcast, Target, read_command
 from village_wire.live import Packet, decode_packet
 from village_wire.topics import LiveTopic
+
+
+@pytest.fixture
+def control(each_control: ControlStore) -> ControlStore:
+    return each_control
 
 
 @cache

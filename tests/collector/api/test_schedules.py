@@ -13,9 +13,15 @@ from tests.collector.api.conftest import Collector, document, problem
 from tests.collector.kit import OTHER, T0, TOWNSHIP, VILLAGE, add_site, event
 from tests.collector.people import add_person, add_token
 from village_collector.people.rights import Grant
+from village_collector.stores.control import ControlStore
 from village_wire.events import Receipt
 
 AREA = {"area": VILLAGE}
+
+
+@pytest.fixture
+def control(each_control: ControlStore) -> ControlStore:
+    return each_control
 
 
 def programme(identity: str = "morning", **more: Any) -> dict[str, Any]:

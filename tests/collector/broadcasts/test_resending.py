@@ -69,6 +69,11 @@ async def _recorded() -> None:
 
 
 @pytest.fixture
+def control(each_control: ControlStore) -> ControlStore:
+    return each_control
+
+
+@pytest.fixture
 def desk(control: ControlStore) -> Desk:
     add_site(control, "gate-1", SPEAKER, online=False)
     add_site(control, "gate-2", SPEAKER)

@@ -80,6 +80,11 @@ class Site:
 
 
 @pytest.fixture
+def control(each_control: ControlStore) -> ControlStore:
+    return each_control
+
+
+@pytest.fixture
 def site(control: ControlStore, tmp_path: Path) -> Site:
     add_site(control)
     return Site(control, tmp_path / "audio")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
@@ -32,12 +31,10 @@ NOTHING = digest_of([])
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> ControlStore:
-    store = ControlStore(f"sqlite:///{tmp_path / 'control.db'}")
-    store.open()
+def control(each_control: ControlStore) -> ControlStore:
     for name, area in (("lin", VILLAGE), ("shan", f"{VILLAGE}-g01"), ("far", OTHER)):
-        add_site(store, name, area=area)
-    return store
+        add_site(each_control, name, area=area)
+    return each_control
 
 
 def programme(identity: str = "morning", text: str = "早上好") -> Programme:

@@ -39,14 +39,6 @@ from village_wire.events import Alarm, ButtonPressed, Event
 ALL = EventFilter()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def control(request: pytest.FixtureRequest) -> ControlStore:
-    store: ControlStore = request.getfixturevalue(
-        "postgres_control" if request.param == "postgresql" else "sqlite_control"
-    )
-    return store
-
-
 def emptied(control: ControlStore) -> ControlStore:
     def work(connection: Connection) -> None:
         for table in metadata.sorted_tables:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import pytest
 from sqlalchemy import func, select
 
 from tests.collector.kit import SESSION, T0, at, batch, entry, event, inventory, state
@@ -16,14 +15,6 @@ from village_collector.stores.merging import MAX_STATES
 from village_collector.stores.tables import metadata
 from village_wire.events import CommandResult, Event, Loss
 from village_wire.presence import MAX_DEVICES, AgentStatus
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def control(request: pytest.FixtureRequest) -> ControlStore:
-    store: ControlStore = request.getfixturevalue(
-        "postgres_control" if request.param == "postgresql" else "sqlite_control"
-    )
-    return store
 
 
 def rows(control: ControlStore) -> dict[str, int]:

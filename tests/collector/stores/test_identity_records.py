@@ -21,14 +21,6 @@ KEY, OTHER_KEY, THIRD_KEY = "01" * 32, "02" * 32, "03" * 32
 COLLECTOR = "village_collector-0123456789abcdef"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def control(request: pytest.FixtureRequest) -> ControlStore:
-    store: ControlStore = request.getfixturevalue(
-        "postgres_control" if request.param == "postgresql" else "sqlite_control"
-    )
-    return store
-
-
 class Press:
     """Stands for the authority: its certificates are numbered."""
 

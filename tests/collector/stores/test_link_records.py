@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from sqlalchemy import func, select
 
 from tests.collector.kit import SESSION, T0, add_site, at, batch, event
@@ -12,14 +11,6 @@ from village_collector.stores.link_records import MAX_SESSIONS
 from village_collector.stores.tables import link_losses, sessions
 from village_wire.events import Event, Loss
 from village_wire.presence import AgentStatus
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def control(request: pytest.FixtureRequest) -> ControlStore:
-    store: ControlStore = request.getfixturevalue(
-        "postgres_control" if request.param == "postgresql" else "sqlite_control"
-    )
-    return store
 
 
 def numbered(online: bool, connection: int, session: str = SESSION) -> AgentStatus:

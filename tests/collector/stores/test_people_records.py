@@ -20,12 +20,6 @@ from village_collector.stores.token_records import TokenRecord, TooManyTokens
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def control(request: pytest.FixtureRequest) -> ControlStore:
-    store: ControlStore = request.getfixturevalue(f"{request.param}_control")
-    return store
-
-
 def token(name: str, person: str = "li", kind: str = "session", seconds: float = 0) -> TokenRecord:
     created = T0 + timedelta(seconds=seconds)
     assert kind in {"session", "api"}

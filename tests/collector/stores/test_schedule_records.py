@@ -1,4 +1,4 @@
-"""Schedules and sums of publicity on both databases."""
+"""Schedules and sums of publicity."""
 
 # ruff: noqa: DTZ001 - what the clock on a wall shows has no offset.
 from __future__ import annotations
