@@ -13,7 +13,8 @@ from village_drivers.mqtt.dialects import Dialect, Hermes, Notify, Order, Topics
 from village_drivers.mqtt.entities import DeviceInfo, Entity
 from village_drivers.mqtt.hermes_player import HermesPlayer
 from village_drivers.mqtt.loudspeaker_tables import LoudspeakerTable, SpeaksTable
-from village_drivers.mqtt.speaker import Manners, Speaker
+from village_drivers.mqtt.speaker import Speaker
+from village_drivers.mqtt.turns import Manners
 
 #: Unchanged readings are repeated this often, so that their absence means something.
 REPEAT_SECONDS = 300.0
@@ -24,7 +25,7 @@ _HUSH_SECONDS = 2.0
 
 
 class _Link:
-    """See `speaker.Link`."""
+    """See `turns.Link`."""
 
     def __init__(self, desk: Loudspeakers, name: str) -> None:
         self._desk = desk
@@ -143,7 +144,7 @@ class Loudspeakers:
             speaker.wake()
 
     async def send(self, order: Order) -> bool:
-        """See `speaker.Link`."""
+        """See `turns.Link`."""
         if self._port is None:
             raise self._lost
         await self._flush(self._port)
@@ -151,7 +152,7 @@ class Loudspeakers:
         return await self._port.publish(order.topic, order.payload)
 
     def post(self, order: Order) -> None:
-        """See `speaker.Link`."""
+        """See `turns.Link`."""
         if self._port is not None:
             self._posted.append(order)
             self._anything.set()

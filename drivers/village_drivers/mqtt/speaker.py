@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Protocol
 
 from village_drivers.kit import DriverError, NotConnected, Refused
 from village_drivers.mqtt.dialects import Busy, Dialect, Done, Failed, Online, Order, Sign
+from village_drivers.mqtt.turns import Link, Manners, Turn, either
 from village_wire.states import Status
 
 #: From a text to the word that it is spoken: a device that fetches its speech over 4G takes seconds.
@@ -31,44 +30,6 @@ _LEAST_SECONDS_PER_CHARACTER = 0.02
 _TROUBLES = frozenset({"device_offline", "no_answer", "rejected"})
 #: Before the first sound.
 _START_SECONDS = 0.5
-
-
-class Link(Protocol):
-    """How a loudspeaker reaches its device and its driver."""
-
-    async def send(self, order: Order) -> bool:
-        """Send a message; return False if the broker knows of nobody who listens there. Raises `NotConnected`."""
-
-    def post(self, order: Order) -> None:
-        """Send a message as soon as possible, without waiting; nothing happens without a connection."""
-
-    def changed(self) -> None:
-        """Condition, busy or volume may be others than before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """What is known of a device beforehand. `volume` in percent where a command names none."""
-
-    volume: float
-    seconds_per_character: float
-    max_text_bytes: int
-    #: Whether an availability topic tells that it is online.
-    tells_availability: bool
-    without_feedback: bool
-
-
-class _Turn:
-    """The use of the device by one sound, which `end` ends early with an error."""
-
-    def __init__(self) -> None:
-        self.error: DriverError | None = None
-        self.scope = asyncio.timeout(None)
-
-    def end(self, error: DriverError) -> None:
-        if self.error is None:
-            self.error = error
-            self.scope.reschedule(asyncio.get_running_loop().time())
 
 
 class Speaker:
@@ -94,7 +55,7 @@ class Speaker:
         self.busy: bool | None = None
         self._was_busy = False
         self._device = asyncio.Lock()
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._stops = 0
         self._news = asyncio.Event()
         #: Until then it sounds, as far as is known.
@@ -216,12 +177,12 @@ class Speaker:
         return min(max(self._manners.volume if volume is None else volume, 0.0), 100.0)
 
     @asynccontextmanager
-    async def _take_turn(self) -> AsyncIterator[_Turn]:
+    async def _take_turn(self) -> AsyncIterator[Turn]:
         stops = self._stops
         async with self._device:
             if self._stops != stops:
                 raise Refused("silenced", "stopped before its turn")
-            self._turn = turn = _Turn()
+            self._turn = turn = Turn()
             self._fault = ""
             try:
                 if self.online is False:
@@ -324,7 +285,7 @@ class Speaker:
                 return False
             self._news.clear()
             due = self._sounds_until if moment < self._sounds_until < deadline else deadline
-            await _either(self._news.wait(), due - moment)
+            await either(self._news.wait(), due - moment)
         return True
 
     def _hush(self) -> None:
@@ -333,12 +294,3 @@ class Speaker:
         if order is not None:
             self._link.post(order)
             self._sounds_until = 0.0
-
-
-async def _either(work: Awaitable[object], seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        # An outer timeout, that of a turn, comes as a cancellation.
-        return
