@@ -11,6 +11,7 @@ from village_agent.config import AGENT_DEVICE, Settings
 from village_agent.site_broker import AgentServices
 from village_drivers.abilities import abilities_of
 from village_drivers.kit import Device, Driver, DriverConfig
+from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
 from village_wire.presence import MAX_DEVICES, DeviceEntry
 from village_wire.settings import InvalidSettings, Problem, problem_at
 from village_wire.tags import ordered
@@ -75,11 +76,12 @@ class Roster:
             if door.lock in known and "door" not in abilities_of(known[door.lock].handle):
                 problems.append(problem_at(settings.text, ("doors", index, "lock"), f"{door.lock!r} has no lock"))
         for index, table in enumerate(settings.loudspeakers.devices):
-            for key, wanted, ability in (("id", table.id, "loudspeaker"), ("amplifier", table.amplifier, "switch")):
+            for key, wanted, ability in table.needs:
                 at = ("loudspeakers", "devices", index, key)
+                able = set(LOUDSPEAKER_ABILITIES if ability == "loudspeaker" else (ability,))
                 if wanted is not None and complete and wanted not in known:
                     problems.append(problem_at(settings.text, at, f"there is no device {wanted!r}"))
-                elif wanted in known and ability not in abilities_of(known[wanted].handle):
+                elif wanted in known and able.isdisjoint(abilities_of(known[wanted].handle)):
                     problems.append(problem_at(settings.text, at, f"{wanted!r} is no {ability}"))
         if problems:
             raise InvalidSettings(settings.file, problems)

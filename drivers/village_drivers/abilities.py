@@ -147,8 +147,10 @@ RECORDING_RATE = 8000
 class Microphone(Protocol):
     """Hears what sounds around it. It hears only while somebody asks it to, and keeps nothing."""
 
-    async def record(self, over: asyncio.Event, longest_seconds: float) -> bytes:
+    async def record(self, begun: asyncio.Event, over: asyncio.Event, longest_seconds: float) -> bytes:
         """Record from now until `over` is set, at most so long; return the samples, see `RECORDING_RATE`.
+
+        It sets `begun` once it hears.
 
         Raises:
             Refused: it delivers no sound; the text says why.

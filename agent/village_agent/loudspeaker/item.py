@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from village_agent.loudspeaker.store import Stored
 from village_agent.loudspeaker.surroundings import Prepared
 from village_wire.backoff import full_jitter
+from village_wire.broadcasts import Stage
+
+if TYPE_CHECKING:
+    from village_agent.loudspeaker.witness import Witness
 
 #: A sound that a device refuses is tried so often without getting on.
 MAX_TRIES = 3
@@ -30,11 +35,33 @@ class Item:
     #: Why the last try failed, and how many did without getting on.
     fault: str = ""
     tries: int = 0
+    #: Who watches the present play.
+    witness: Witness | None = None
+    #: How many plays ended that nothing contradicts, and what contradicts another one.
+    confirmed: int = 0
+    contradiction: str = ""
 
     @property
     def id(self) -> str:
         """The broadcast's, as the announcer knows it."""
         return str(self.stored.id)
+
+    def ended(self, evidence: str) -> str:
+        """A play ended; return `evidence` with what its witness says."""
+        said, self.witness = None if self.witness is None else self.witness.verdict(), None
+        if said is not None and said.contradiction:
+            self.contradiction = said.contradiction
+        else:
+            self.confirmed += 1
+        return "; ".join(part for part in (evidence, said.evidence if said is not None else "") if part)
+
+    def judged(self, stage: Stage, reason: str) -> tuple[Stage, str]:
+        """Return how it ends: what finished has failed if each of its plays is contradicted."""
+        if stage != "finished" or not self.contradiction:
+            return stage, reason
+        if not self.confirmed:
+            return "failed", self.contradiction
+        return stage, "; ".join(part for part in (reason, f"not heard each time: {self.contradiction}") if part)
 
 
 class Patience:

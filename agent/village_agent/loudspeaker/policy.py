@@ -44,6 +44,7 @@ class Profile:
     """One loudspeaker's settings. Volumes are in percent; a class without one is as loud as the driver is configured.
 
     `amplifier` is the switch device that gives it power, switched on `lead_in` seconds before a sound and off `linger` seconds after it.
+    `current` is the meter of its amperes, which are at least `current_rise` more while it sounds; `microphone` hears its chime.
     """
 
     quiet: QuietHours | None = None
@@ -52,6 +53,9 @@ class Profile:
     amplifier: str | None = None
     lead_in: float = 0.0
     linger: float = 0.0
+    current: str | None = None
+    current_rise: float = 0.3
+    microphone: str | None = None
 
     def is_quiet(self, local: datetime) -> bool:
         """Whether only the loud classes may begin when the clock on the wall shows `local`."""

@@ -35,6 +35,26 @@ class LoudspeakerTable(_Table):
         description="Switch device that gives the amplifier power. 给功放供电的开关设备。",
         examples=["amplifier"],
     )
+    current: DeviceId | None = Field(
+        None,
+        description="Meter of the amplifier's current in amperes, e.g. a Modbus register with scale; read while it sounds. "
+        "测量功放电流（安培）的设备，如带系数的 Modbus 寄存器；播放时读取。",
+        examples=["amplifier-current"],
+    )
+    current_rise_amperes: float = Field(
+        0.3,
+        gt=0,
+        le=1000,
+        description="By so much the current rises at least when the quietest broadcast sounds; less: it has failed. "
+        "最小音量播放时电流至少上升的安培数；低于此值判为播放失败。",
+        examples=[0.3],
+    )
+    microphone: DeviceId | None = Field(
+        None,
+        description="Microphone that hears this loudspeaker's chime; only figures leave the box, no recording is kept. "
+        "能听到此喇叭提示音的麦克风；仅上报数值，不保存录音。",
+        examples=["square-microphone"],
+    )
     lead_in_seconds: float | None = Field(
         None, ge=0, le=30, description="See [loudspeakers]. 同 [loudspeakers]。", examples=[3]
     )
@@ -51,6 +71,16 @@ class LoudspeakerTable(_Table):
     chime: tuple[Class, ...] | None = Field(
         None, description="See [loudspeakers]. 同 [loudspeakers]。", examples=[["emergency"]]
     )
+
+    @property
+    def needs(self) -> tuple[tuple[str, DeviceId | None, str], ...]:
+        """The devices that are named here: the setting, the device, and the ability that it must have."""
+        return (
+            ("id", self.id, "loudspeaker"),
+            ("amplifier", self.amplifier, "switch"),
+            ("current", self.current, "meter"),
+            ("microphone", self.microphone, "microphone"),
+        )
 
 
 class LoudspeakersTable(_Table):
@@ -116,4 +146,7 @@ class LoudspeakersTable(_Table):
             amplifier=own.amplifier,
             lead_in=self.lead_in_seconds if own.lead_in_seconds is None else own.lead_in_seconds,
             linger=self.amplifier_off_seconds,
+            current=own.current,
+            current_rise=own.current_rise_amperes,
+            microphone=own.microphone,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,7 @@ from village_wire.broadcasts import MAX_AUDIO_SECONDS, MAX_LIVE_SECONDS
 if TYPE_CHECKING:
     from village_agent.loudspeaker.instep import Moments
     from village_agent.loudspeaker.live.listening import Listening
+    from village_agent.loudspeaker.witness import Witness
 
 #: How often it is looked whether the first sample is out.
 _POLL_SECONDS = 0.02
@@ -36,7 +38,7 @@ class Overdue(Exception):
 class Plan:
     """What is to be heard. `power` returns once the amplifier is on, or why it may not be.
 
-    `moments` is when chime and content begin, for a `PunctualPlayer`; None: at once.
+    `witness` measures and listens meanwhile. `moments` is when chime and content begin, for a `PunctualPlayer`; None: at once.
     """
 
     script: Script
@@ -45,6 +47,7 @@ class Plan:
     chime: Path | None = None
     power: Callable[[], Awaitable[str]] | None = None
     moments: Moments | None = None
+    witness: Witness | None = None
 
 
 class Sounding:
@@ -95,12 +98,27 @@ class Sounding:
         """
         if self._handle is None:
             raise NotConnected("line_closed", "the loudspeaker is not there now")
+        witness = self.plan.witness
+        if witness is None:
+            return await self._sound(self._handle)
+        async with witness.watching():
+            evidence = await self._sound(self._handle)
+        await witness.wait()
+        return evidence
+
+    async def _sound(self, handle: object) -> str:
+        witness = self.plan.witness
         notes = [await self.plan.power()] if self.plan.power is not None else []
-        able = abilities_of(self._handle)
+        if witness is not None:
+            await witness.powered()
+        able = abilities_of(handle)
         script = self.plan.script
         if self.plan.chime is not None and "file_player" in able:
             try:
-                await self._play(self.plan.chime, 0.0, _SLACK_SECONDS, self.plan.moments and self.plan.moments.chime)
+                async with nullcontext() if witness is None else witness.listening():
+                    await self._play(
+                        self.plan.chime, 0.0, _SLACK_SECONDS, self.plan.moments and self.plan.moments.chime
+                    )
             except Refused as error:
                 if error.code in INTERRUPTED:
                     raise
@@ -247,6 +265,8 @@ class Sounding:
     def _first(self, time_ns: int) -> None:
         if not self._told:
             self._told = True
+            if self.plan.witness is not None:
+                self.plan.witness.sounds()
             self._on_first(time_ns)
 
 

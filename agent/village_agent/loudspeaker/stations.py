@@ -9,7 +9,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
 from village_agent.disk import DiskThread
@@ -34,6 +34,9 @@ from village_wire.commands import Broadcast, Target
 from village_wire.events import Receipt
 from village_wire.session import Received
 from village_wire.tags import meant
+
+if TYPE_CHECKING:
+    from village_agent.loudspeaker.witness import Witnesses
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +104,7 @@ class Stations:
             self._amplifiers,
             self._contents,
             random.random,
+            self._witnesses(table, state_dir),
         )
         self._stations: dict[str, Station] = {}
         self._changed = asyncio.Event()
@@ -225,6 +229,13 @@ class Stations:
             self._amplifiers.release(amplifier, "", self._table.amplifier_off_seconds)
         self._left = frozenset(written)
         self._known.set()
+
+    def _witnesses(self, table: LoudspeakersTable, state_dir: Path) -> Witnesses | None:
+        if not any(own.current or own.microphone for own in table.devices):
+            return None
+        from village_agent.loudspeaker.witness import Witnesses
+
+        return Witnesses(self._handle, state_dir)
 
     def _station(self, device: str) -> Station:
         station = self._stations.get(device)

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from village_agent.loudspeaker.scripts import Script
 from village_agent.loudspeaker.store import Key, Stored
 from village_wire.events import Event
+
+if TYPE_CHECKING:
+    from village_agent.loudspeaker.witness import Witnesses
 
 
 class Notes(Protocol):
@@ -66,7 +69,7 @@ class Contents(Protocol):
 class Surroundings:
     """`find` returns the handle of a device, None while it is away; `local` is what the clock on the wall shows at a time.
 
-    `jitter` is a random number from 0 to 1.
+    `jitter` is a random number from 0 to 1. `witnesses` are meters and microphones.
     """
 
     find: Callable[[str], object | None]
@@ -76,3 +79,4 @@ class Surroundings:
     power: Power
     contents: Contents
     jitter: Callable[[], float]
+    witnesses: Witnesses | None = None

@@ -67,11 +67,11 @@ class Microphone:
         """The microphone."""
         return {self._config.id: Device("microphone", self, self._config.name)}
 
-    async def record(self, over: asyncio.Event, longest_seconds: float) -> bytes:
+    async def record(self, begun: asyncio.Event, over: asyncio.Event, longest_seconds: float) -> bytes:
         """See `abilities.Microphone`; never longer than `MAX_SECONDS`. Raises `NotConnected` or `Misconfigured`."""
         self._recording += 1
         try:
-            return await self._record(over, min(longest_seconds, MAX_SECONDS))
+            return await self._record(begun, over, min(longest_seconds, MAX_SECONDS))
         except DriverError as error:
             self._fault = error
             raise
@@ -97,7 +97,7 @@ class Microphone:
                 async with asyncio.timeout(self._config.check_seconds):
                     await self._changed.wait()
 
-    async def _record(self, over: asyncio.Event, seconds: float) -> bytes:
+    async def _record(self, begun: asyncio.Event, over: asyncio.Event, seconds: float) -> bytes:
         name, *arguments = self._source.command
         heard = bytearray()
         limit = int(seconds * RECORDING_RATE) * 2
@@ -106,6 +106,7 @@ class Microphone:
             async def hear() -> None:
                 while len(heard) < limit and (piece := await running.stdout.read(_BYTES_PER_SECOND)):
                     heard.extend(piece)
+                    begun.set()
 
             hearing = asyncio.create_task(hear(), name=f"{self._config.id} hears")
             ending = asyncio.create_task(over.wait(), name=f"end of what {self._config.id} hears")

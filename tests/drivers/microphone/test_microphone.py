@@ -55,9 +55,11 @@ def test_sources_are_found_in_the_list() -> None:
 
 async def test_it_records_while_it_is_asked_to_and_no_longer(pulse: Pulse) -> None:
     ear, report, over = microphone(input="pulse:horn.monitor", server=pulse.server), Recorder(), asyncio.Event()
+    begun = asyncio.Event()
     async with running(ear, report):
         await report.until(lambda: report.states.get("ear", ("",))[0] == "ok")
-        recording = asyncio.create_task(ear.record(over, 20))
+        recording = asyncio.create_task(ear.record(begun, over, 20))
+        await begun.wait()
         tone = array.array("h", (int(9000 * math.sin(index / 8)) for index in range(72_000)))
         player = await asyncio.create_subprocess_exec(
             str(peer("pacat")), "--device=horn", "--raw", "--format=s16ne", "--rate=48000", "--channels=1",
@@ -69,7 +71,7 @@ async def test_it_records_while_it_is_asked_to_and_no_longer(pulse: Pulse) -> No
         assert 1.0 * RECORDING_RATE < len(samples) < 8 * RECORDING_RATE
         loud = [value for value in samples if abs(value) > 500]
         assert len(loud) > RECORDING_RATE
-        assert len(await ear.record(asyncio.Event(), 0.5)) <= RECORDING_RATE
+        assert len(await ear.record(asyncio.Event(), asyncio.Event(), 0.5)) <= RECORDING_RATE
         assert report.states["ear"][0] == "ok"
 
 
@@ -78,7 +80,7 @@ async def test_a_source_that_is_not_there_is_told(pulse: Pulse) -> None:
     with pytest.raises(NotConnected, match="no source gone, but horn"):
         await ear.run(report)
     with pytest.raises(NotConnected):
-        await ear.record(asyncio.Event(), 5)
+        await ear.record(asyncio.Event(), asyncio.Event(), 5)
 
 
 async def test_a_recording_that_fails_shows_in_the_state(pulse: Pulse) -> None:
@@ -87,6 +89,6 @@ async def test_a_recording_that_fails_shows_in_the_state(pulse: Pulse) -> None:
     await until(lambda: report.states.get("ear", ("",))[0] == "ok")
     ear._source = Source("pulse", "gone", pulse.server)
     with pytest.raises(NotConnected):
-        await ear.record(asyncio.Event(), 5)
+        await ear.record(asyncio.Event(), asyncio.Event(), 5)
     with pytest.raises(DriverError):
         await running_driver
