@@ -53,3 +53,14 @@ async def test_leaving_the_block_disconnects(tmp_path: Path) -> None:
             async with AgentServices("same-id", tmp_path).connect_broker(BrokerSettings(broker.url)) as port:
                 await port.publish("a", b"")
         await asyncio.sleep(0)
+
+
+async def test_publishing_tells_whether_anybody_listens(tmp_path: Path) -> None:
+    async with (
+        Mosquitto(tmp_path) as broker,
+        AgentServices("box-near", tmp_path).connect_broker(BrokerSettings(broker.url)) as port,
+    ):
+        assert not await port.publish("horn/say", b"hello")
+        await port.subscribe("horn/say")
+        assert await port.publish("horn/say", b"hello")
+        assert not await port.publish("horn/volume", b"3")
