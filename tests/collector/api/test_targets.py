@@ -16,7 +16,6 @@ from tests.collector.kit import OTHER, T0, TOWNSHIP, VILLAGE, add_site, entry
 from tests.collector.people import add_person, add_token
 from village_collector.api.targets import own_areas
 from village_collector.people.rights import Grant, within
-from village_wire.audit import read_entry
 from village_wire.commands import Stop, Target, Withdraw
 
 NEXT, PROVINCE, FAR = "441900003002", "440000000000", "330110101205"
