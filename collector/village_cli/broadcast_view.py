@@ -144,6 +144,10 @@ def _tell_troubles(view: View, language: Language) -> None:
                 person=text(withdrawn, "by"), time=local_text(withdrawn.get("time")), reason=text(withdrawn, "reason")
             ).rstrip(" :：")
         )
+    voice = part(document, "voice")
+    if voice and text(voice, "reason"):
+        told = word("broadcast_voice_ended", language)
+        say(told.format(seconds=text(voice, "seconds"), reason=text(voice, "reason")))
 
 
 def _percent(value: float) -> str:

@@ -139,6 +139,9 @@ WORDS: Mapping[str, Bilingual] = {
     "broadcast_withdrawn_by": Bilingual(
         "Withdrawn by {person} at {time}: {reason}", "已由 {person} 于 {time} 撤回：{reason}"
     ),
+    "broadcast_voice_ended": Bilingual(
+        "The voice ended after {seconds} s: {reason}", "喊话在 {seconds} 秒后结束：{reason}"
+    ),
     "broadcast_goes_on": Bilingual(
         "No longer waiting; the broadcast goes on. Look at it with: {command}",
         "已停止等待；播报仍在进行。查看结果：{command}",

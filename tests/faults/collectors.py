@@ -145,9 +145,13 @@ tls = false
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def client(self) -> httpx.AsyncClient:
+        """A client of its API."""
+        return api_client(self.folder, self.addresses["api"], token=self._token, timeout=40)
+
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """Return the API's answer."""
-        async with api_client(self.folder, self.addresses["api"], token=self._token, timeout=40) as client:
+        async with self.client() as client:
             try:
                 answer = await client.request(method, path, json=body)
             except httpx.TransportError as error:

@@ -15,6 +15,7 @@ from village_collector.broadcasts.coverage import Counts, Loudspeaker, by_area, 
 from village_collector.broadcasts.service import Report
 from village_collector.people.rights import within
 from village_collector.stores.broadcast_reads import BroadcastRecord
+from village_collector.stores.speech_records import SpeechRecord
 
 
 class CoverageEntry(TypedDict):
@@ -82,6 +83,14 @@ class WithdrawalEntry(TypedDict):
     sent: bool
 
 
+class VoiceEntry(TypedDict):
+    """A live voice: `expected`, `speaking` with what was sent so far, or `over` and why, "" by the speaker's own will."""
+
+    state: str
+    seconds: float
+    reason: str
+
+
 class BroadcastEntry(TypedDict):
     """A broadcast as lists show it."""
 
@@ -109,6 +118,7 @@ class BroadcastDocument(BroadcastEntry):
 
     schema: str
     revision: int
+    voice: VoiceEntry | None
     counts: CoverageEntry
     areas: list[AreaEntry]
     loudspeakers: list[LoudspeakerEntry]
@@ -136,6 +146,7 @@ def written(caller: Caller, report: Report, status: int) -> Response:
     content = {
         **_entry(record, report.time),
         "revision": record.tally.revision,
+        "voice": None if report.voice is None else _voice(report.voice),
         "counts": counts_entry(count(report.loudspeakers)),
         "areas": [{"area": area, **counts_entry(counts)} for area, counts in areas.items()],
         "loudspeakers": [_loudspeaker(one) for one in report.loudspeakers if one.record.expected],
@@ -194,6 +205,11 @@ def _entry(record: BroadcastRecord, now: datetime) -> dict[str, Any]:
         "problem": record.problem,
         "withdrawn": withdrawn,
     }
+
+
+def _voice(voice: SpeechRecord) -> dict[str, Any]:
+    state = "over" if voice.ended is not None else "expected" if voice.collector is None else "speaking"
+    return {"state": state, "seconds": round(voice.seconds, 2), "reason": voice.reason}
 
 
 def counts_entry(counts: Counts) -> Mapping[str, float]:

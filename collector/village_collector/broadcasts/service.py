@@ -22,6 +22,7 @@ from village_collector.health_model import Doubt
 from village_collector.stores.broadcast_reads import BroadcastRecord, SentTarget
 from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import Scope
+from village_collector.stores.speech_records import SpeechRecord
 from village_wire.broadcasts import Audio
 from village_wire.commands import Arguments, Broadcast, Command, Target, Withdraw, sign_command
 from village_wire.ids import uuid7
@@ -51,11 +52,12 @@ class NoSound(CommandProblem):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A broadcast, and its loudspeakers as they count at `time`."""
+    """A broadcast, and its loudspeakers as they count at `time`. `voice` is that of a live one."""
 
     record: BroadcastRecord
     loudspeakers: Sequence[Loudspeaker]
     time: datetime
+    voice: SpeechRecord | None = None
 
 
 class BroadcastService:
@@ -234,7 +236,8 @@ class BroadcastService:
         receipts, agents = self._control.broadcast_receipts(broadcast, scope)
         now = self._now()
         over = state_of(record.tally, now) == "over"
-        return Report(record, judge(receipts, agents, over, now, self._doubt), now)
+        voice = self._control.speech(broadcast) if record.arguments.get("live") else None
+        return Report(record, judge(receipts, agents, over, now, self._doubt), now, voice)
 
     async def _wait_for_change(self, broadcast: str, seen: int, seconds: float) -> None:
         loop = asyncio.get_running_loop()

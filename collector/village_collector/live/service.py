@@ -30,7 +30,7 @@ from village_collector.stores.control import ControlStore
 from village_collector.stores.speech_records import SpeechRecord
 from village_wire.broadcasts import MAX_LIVE_SECONDS, Category, Class, Voice
 from village_wire.commands import Broadcast
-from village_wire.live import SILENCE_SECONDS
+from village_wire.live import FRAMES_PER_PACKET, SILENCE_SECONDS
 from village_wire.session import Publication
 
 _log = logging.getLogger(__name__)
@@ -192,8 +192,12 @@ class LiveService:
                     recording = await self.recorder.open(speech.id, reader.skip, speech.title)
                     if self._shared is not None:
                         self._shared.begun(speech.id)
-                recording.add(frames)
-                await sender.add(frames)
+                # A speaker who is faster than sound is cut off within what they sent.
+                for at in range(0, len(frames), FRAMES_PER_PACKET):
+                    if speech.cut:
+                        break
+                    recording.add(frames[at : at + FRAMES_PER_PACKET])
+                    await sender.add(frames[at : at + FRAMES_PER_PACKET])
                 if recording.failed or speech.seconds > MAX_LIVE_SECONDS:
                     reason = recording.failed or f"nobody speaks for more than {MAX_LIVE_SECONDS / 3600:g} hours"
                     break
