@@ -24,7 +24,7 @@ from village_collector.commands import CommandProblem, NotSent
 from village_collector.live.ogg import BadStream
 from village_collector.live.overlap import Placed
 from village_collector.live.places import FIRST_SECONDS, NotAnnounced, Taken, TooManySpeakers
-from village_collector.live.service import CHIME_SECONDS, READY_SECONDS, Wish
+from village_collector.live.service import Wish
 from village_collector.stores.broadcast_records import Nobody
 from village_wire.broadcasts import Category, Class
 from village_wire.commands import Target
@@ -49,11 +49,10 @@ class LiveRequest(BaseModel):
 
 
 class LiveDocument(TypedDict):
-    """`village.live/1`: speak after so many seconds, when chimes have sounded, and begin to send within so many."""
+    """`village.live/1`: begin to send within so many seconds. Loudspeakers whose stage is `ready` in the broadcast's document listen."""
 
     schema: str
     id: str
-    speak_after: float
     begin_within: float
 
 
@@ -72,6 +71,7 @@ class SpokenDocument(TypedDict):
 async def announce(deps: Provided, caller: Broadcaster, request: LiveRequest) -> Response:
     """All loudspeakers of the targets make ready; needs `broadcast` in each of them. The voice follows by `POST /live/{broadcast}/voice`.
 
+    Each tells when its amplifier is on, its chime over, and it listens: `GET /broadcasts/{broadcast}` with `wait` shows it.
     Who speaks there at the same or a higher class keeps the place (409); a lower one is ended. 预告实时喊话，须在每个目标内具有播报权限。
     """
     targets = list(dict.fromkeys(request.targets))
@@ -99,8 +99,7 @@ async def announce(deps: Provided, caller: Broadcaster, request: LiveRequest) ->
         if isinstance(error, NotSent):
             raise Problem(503, f"nobody was told of the voice: {error}", "broker") from None
         raise Problem(422, str(error), "bad_request") from None
-    after = READY_SECONDS + (CHIME_SECONDS if request.chime else 0.0)
-    return answer("live", {"id": str(identity), "speak_after": after, "begin_within": FIRST_SECONDS}, 202)
+    return answer("live", {"id": str(identity), "begin_within": FIRST_SECONDS}, 202)
 
 
 @router.post(

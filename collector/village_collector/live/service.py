@@ -35,8 +35,6 @@ from village_wire.session import Publication
 
 _log = logging.getLogger(__name__)
 
-#: The speaker waits so long before the first word: for the command on its way, the amplifier, and the chime.
-READY_SECONDS, CHIME_SECONDS = 2.5, 2.0
 _FORGET_SECONDS = 3600.0
 
 
