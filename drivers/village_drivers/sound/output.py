@@ -10,6 +10,7 @@ from typing import Literal
 
 from village_drivers.kit import NotConnected
 from village_drivers.programs import find_program, run_program
+from village_drivers.sound.pulse_device import DUMMY_SINK
 
 _CHECK_SECONDS = 10.0
 _CHECK_OUTPUT_BYTES = 64 * 1024
@@ -80,6 +81,5 @@ async def _check_pulse(output: Output) -> None:
         raise NotConnected(
             "program_failed", f"PulseAudio has no sink {output.target}, but {', '.join(sinks) or 'none at all'}"
         )
-    if not output.target and sinks in ([], ["auto_null"]):
-        # PulseAudio puts a dummy in the place of the last card that went away.
+    if not output.target and sinks in ([], [DUMMY_SINK]):
         raise NotConnected("program_failed", "PulseAudio has no sound card")

@@ -15,6 +15,7 @@ from village_drivers.kit import NotConnected
 from village_drivers.programs import Child, child
 from village_drivers.sound.output import Output
 from village_drivers.sound.pcm import BYTES_PER_SECOND, RATE, SAMPLE_BYTES, seconds
+from village_drivers.sound.pulse_device import PulseDevice
 from village_drivers.sound.timing import CardTiming, PulseTiming, Timing
 from village_drivers.sound.wav_file import WavFile
 
@@ -75,9 +76,12 @@ async def open_sink(
             await asyncio.shield(asyncio.to_thread(file.close))
         return
     name, *arguments = player(output, buffer_seconds)
-    timing: Timing = CardTiming(buffer_seconds) if output.kind == "alsa" else PulseTiming()
-    hear = timing.hear if timed else bytes
-    verbose = ("--verbose",) if timed else ()
+    device = PulseDevice(output.target)
+    timing: Timing = CardTiming(buffer_seconds) if output.kind == "alsa" else PulseTiming(device)
+    # `pacat` tells only so where it plays.
+    talks = timed or output.kind == "pulse"
+    hear = timing.hear if talks else bytes
+    verbose = ("--verbose",) if talks else ()
     reading, writing = os.pipe()
     pipe = _Pipe(writing)
     try:
@@ -85,7 +89,7 @@ async def open_sink(
             # Only the player's end is left, so that writing fails when the player has ended.
             os.close(reading)
             reading = -1
-            yield _PlayerSink(running, pipe, str(output), buffer_seconds, timing)
+            yield _PlayerSink(running, pipe, str(output), buffer_seconds, timing, device)
     finally:
         if reading >= 0:
             os.close(reading)
@@ -142,7 +146,16 @@ class _Pipe:
 
 
 class _PlayerSink:
-    def __init__(self, running: Child, pipe: _Pipe, output: str, buffer_seconds: float, timing: Timing) -> None:
+    def __init__(
+        self,
+        running: Child,
+        pipe: _Pipe,
+        output: str,
+        buffer_seconds: float,
+        timing: Timing,
+        device: PulseDevice,
+    ) -> None:
+        self._device = device
         self._child = running
         self._pipe = pipe
         self._timing = timing
@@ -198,6 +211,11 @@ class _PlayerSink:
         try:
             async with asyncio.timeout(_STALL_SECONDS):
                 while rest:
+                    if self._device.astray:
+                        raise NotConnected(
+                            "program_failed",
+                            f"{self._output} is gone: PulseAudio plays on {self._device.astray} instead",
+                        )
                     self._pipe.room_at = None
                     size = await self._pipe.write(rest)
                     if self._pipe.room_at is not None:

@@ -8,6 +8,7 @@ from collections import deque
 from typing import Protocol
 
 from village_drivers.sound.pcm import BYTES_PER_SECOND, SAMPLE_BYTES
+from village_drivers.sound.pulse_device import PulseDevice
 
 #: So many observations are needed; each may be late by as much as the processor is busy, none is early.
 _ENOUGH, _KEPT = 5, 20
@@ -58,13 +59,21 @@ class _Observations:
 class PulseTiming(_Observations):
     """`pacat --verbose` tells each 50 ms how much PulseAudio has played, in milliseconds."""
 
+    def __init__(self, device: PulseDevice) -> None:
+        """`device` learns where it comes out."""
+        super().__init__()
+        self._device = device
+
     def hear(self, piece: bytes) -> bytes:
         """See `Timing`."""
         now = time.monotonic()
         for told in _TIME.findall(piece):
             if float(told) > _SETTLED_SECONDS:
                 self._observe(now, float(told))
-        return b"".join(line + b"\n" for line in self._lines(piece) if _COMPLAINT.search(line))
+        lines = self._lines(piece)
+        for line in lines:
+            self._device.look(line)
+        return b"".join(line + b"\n" for line in lines if _COMPLAINT.search(line))
 
     def took(self, at: float, before: int) -> None:
         """See `Timing`. It takes more whenever it likes."""

@@ -43,17 +43,49 @@ def make_tone(path: Path, seconds: float, amplitude: float = 0.5) -> Path:
     return path
 
 
+def null_sink(name: str) -> str:
+    """The module that is a sound card, with its arguments.
+
+    With `norewinds` it runs in blocks of 50 ms; else it stalls for up to 2 s when a client comes, as no sound card does.
+    """
+    return f"module-null-sink sink_name={name} rate={RATE} channels=1 norewinds=1"
+
+
 @dataclass
 class Pulse:
     """A running PulseAudio with the sink `horn`."""
 
     server: str
     folder: Path
+    daemon: asyncio.subprocess.Process
 
-    async def record(self, seconds: float) -> bytes:
-        """Record what the sink plays, from now on."""
+    async def pactl(self, *words: str) -> str:
+        """Run a command of the sound server and return what it says."""
+        program = await asyncio.create_subprocess_exec(
+            str(peer("pactl")), f"--server={self.server}", *words, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await program.communicate()
+        assert program.returncode == 0, words
+        return said.decode()
+
+    async def load(self, sink: str) -> None:
+        """Plug a sound card in."""
+        await self.pactl("load-module", *null_sink(sink).split())
+
+    async def unload(self, sink: str) -> None:
+        """Unplug one."""
+        modules = [line.split("\t") for line in (await self.pactl("list", "short", "modules")).splitlines()]
+        await self.pactl("unload-module", next(row[0] for row in modules if f"sink_name={sink} " in f"{row[2]} "))
+
+    async def kill(self) -> None:
+        """End the sound server at once."""
+        self.daemon.kill()
+        await self.daemon.wait()
+
+    async def record(self, seconds: float, sink: str = "horn") -> bytes:
+        """Record what a sink plays, from now on."""
         recorder = await asyncio.create_subprocess_exec(
-            "parec", f"--server={self.server}", "--device=horn.monitor", "--raw", "--format=s16le", f"--rate={RATE}",
+            "parec", f"--server={self.server}", f"--device={sink}.monitor", "--raw", "--format=s16le", f"--rate={RATE}",
             "--channels=1", "--latency-msec=20", stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert recorder.stdout is not None
@@ -74,11 +106,10 @@ async def pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     for name in ("HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH"):
         monkeypatch.setenv(name, str(folder))
     monkeypatch.setenv("PULSE_SERVER", f"unix:{socket}")
-    # With `norewinds` the sink runs in blocks of 50 ms; else it stalls for up to 2 s when a client comes, as no sound card does.
     with (folder / "log").open("wb") as log:
         daemon = await asyncio.create_subprocess_exec(
             str(peer("pulseaudio")), "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes",
-            "-L", f"module-null-sink sink_name=horn rate={RATE} channels=1 norewinds=1",
+            "-L", null_sink("horn"),
             "-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1",
             stderr=log,
         )  # fmt: skip
@@ -87,7 +118,8 @@ async def pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             while not socket.exists():
                 assert daemon.returncode is None, (folder / "log").read_text()
                 await asyncio.sleep(0.02)
-        yield Pulse(f"unix:{socket}", folder)
+        yield Pulse(f"unix:{socket}", folder, daemon)
     finally:
-        daemon.kill()
+        if daemon.returncode is None:
+            daemon.kill()
         await daemon.wait()

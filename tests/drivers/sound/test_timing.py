@@ -7,13 +7,14 @@ import time
 import pytest
 
 from village_drivers.sound.pcm import BYTES_PER_SECOND
+from village_drivers.sound.pulse_device import PulseDevice
 from village_drivers.sound.timing import CardTiming, PulseTiming
 
 
 def test_pulseaudio_tells_how_much_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    told = PulseTiming()
+    told = PulseTiming(PulseDevice("horn"))
     assert told.hear(b"Connection established.\x1b[K\nStream started.\x1b[K\n") == b""
     for step in range(1, 8):
         assert told.origin is None or step > 6
@@ -25,7 +26,7 @@ def test_pulseaudio_tells_how_much_was_heard(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_complaints_are_told_and_nothing_else() -> None:
-    told = PulseTiming()
+    told = PulseTiming(PulseDevice("horn"))
     assert told.hear(b"Stream successfully created.\nStream err") == b""
     assert told.hear(b"or: No such entity\n") == b"Stream error: No such entity\n"
     card = CardTiming(0.2)
