@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from village_cli.broadcast_request import Category, Rank, Wish, now, read_text, waits
-from village_cli.broadcast_view import following, listed, result
+from village_cli.broadcast_options import (
+    AtOption,
+    CategoryOption,
+    ChimeOption,
+    ClassOption,
+    CoverageOption,
+    IdArgument,
+    PauseOption,
+    TimesOption,
+    TitleOption,
+    ToOptions,
+    UntilOption,
+    VolumeOption,
+    WaitOption,
+)
+from village_cli.broadcast_request import Wish, now, read_text, read_track, waits
+from village_cli.broadcast_view import following, headline, listed, result
 from village_cli.broadcast_watch import NOWHERE, SCHEMA, View, broadcast_id, watch
 from village_cli.documents import rows, text
 from village_cli.failures import answering
-from village_cli.options import TARGET, JsonOption, NoWaitOption, ToOption, connect, examples, settings_of
+from village_cli.options import JsonOption, NoWaitOption, ToOption, connect, examples, settings_of
 from village_cli.sending import carry_out, goes_on_without_us
 from village_cli.tables import Table, emit, say, show
 from village_cli.target import parse_target
@@ -32,6 +47,10 @@ PLAY_EXAMPLES = examples(
     "village broadcast play anthem.mp3 --to 441900003001 --class routine --at 07:00",
     "village broadcast play siren.wav --to 441900003000 --class emergency --no-chime --times 5",
 )
+TRACK_EXAMPLES = examples(
+    "village broadcast track 3 --to 441900003001",
+    "village broadcast track 2/15 --to gate-9/horn --class alert --times 3 --pause 10s --category fire",
+)
 STOP_EXAMPLES = examples(
     "village broadcast stop --to 441900003001", "village broadcast stop --to 441900003001/tag:school"
 )
@@ -41,48 +60,6 @@ SHOW_EXAMPLES = examples(
 )
 LIST_EXAMPLES = examples("village broadcast list --limit 20")
 WITHDRAW_EXAMPLES = examples('village broadcast withdraw 019a5f3e-7c00-7abc-8def-0123456789ab --reason "wrong village"')
-
-ToOptions = Annotated[
-    list[str],
-    typer.Option(
-        "--to",
-        metavar=TARGET,
-        help="Whom it is for; may be repeated. tag:NAME alone: wherever you may. 目标，可重复；只写 tag:标签 则为有权限的全部区域。",
-    ),
-]
-ClassOption = Annotated[Rank, typer.Option("--class", help="What it goes before. 类别（优先级）。")]
-TitleOption = Annotated[str, typer.Option("--title", help="What lists call it. 标题。")]
-AtOption = Annotated[
-    str | None,
-    typer.Option("--at", metavar="TIME", help="18:30, an ISO time, or a span from now; else at once. 开始时间。"),
-]
-UntilOption = Annotated[
-    str,
-    typer.Option(
-        "--until",
-        "--expires",
-        metavar="TIME|SPAN",
-        help="Never begin later; a span counts from its start. 最迟开始时间。",
-    ),
-]
-TimesOption = Annotated[int, typer.Option("--times", min=1, max=100, help="How often. 播放次数。")]
-PauseOption = Annotated[str, typer.Option("--pause", metavar="SPAN", help="Between two times. 间隔。")]
-VolumeOption = Annotated[
-    float | None, typer.Option("--volume", min=0, max=100, help="Percent; else each device's own. 音量百分比。")
-]
-ChimeOption = Annotated[bool, typer.Option("--chime/--no-chime", help="An opening chime. 开场提示音。")]
-CategoryOption = Annotated[
-    Category | None, typer.Option("--category", help="What it is about, for reports. 内容类别，用于统计。")
-]
-WaitOption = Annotated[
-    bool | None,
-    typer.Option("--wait/--no-wait", help="Wait for receipts; if it begins later, only when asked. 等待回执。"),
-]
-CoverageOption = Annotated[
-    float | None,
-    typer.Option("--coverage", min=0, max=100, help="So many percent heard are enough for exit code 0. 覆盖率要求。"),
-]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `say` and `list` print it. 播报编号。")]
 
 
 @answering
@@ -154,6 +131,38 @@ def broadcast_play(
 
 
 @answering
+def broadcast_track(
+    ctx: typer.Context,
+    track: Annotated[
+        str, typer.Argument(metavar="NUMBER|FOLDER/NUMBER", help="As the card's files are numbered. 曲目编号。")
+    ],
+    to: ToOptions,
+    rank: ClassOption = "notice",
+    title: TitleOption = "",
+    at: AtOption = None,
+    until: UntilOption = "60s",
+    times: TimesOption = 1,
+    pause: PauseOption = "3s",
+    volume: VolumeOption = None,
+    category: CategoryOption = None,
+    wait: WaitOption = None,
+    coverage: CoverageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a track of the loudspeakers' own cards; other loudspeakers have none. What interrupts it lets it begin again later.
+
+    播放扬声器存储卡上的曲目；被打断后从头重播，其他扬声器无法播放。
+
+    Exit code: as `say`. 退出码同 say。
+    """
+    wish = Wish(to, rank, title, at, until, times, pause, volume, True, category)
+    moment = now()
+    document = wish.document(moment, track=read_track(track))
+    with connect(ctx) as client:
+        _issue(ctx, client, document, wait=waits(wait, document, moment), coverage=coverage, as_json=as_json)
+
+
+@answering
 def broadcast_list(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many. 最多条数。")] = 20,
@@ -181,9 +190,9 @@ def broadcast_show(
     coverage: CoverageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the coverage of a broadcast by area, and who did not hear it, and why.
+    """Show what a broadcast is, its coverage by area, and who did not hear it, and why.
 
-    按区域显示播报覆盖情况，以及未播放的扬声器和原因。
+    显示播报内容、各区域覆盖情况，以及未播放的扬声器和原因。
 
     Exit code as `say`. 退出码同 say。
     """
@@ -192,6 +201,8 @@ def broadcast_show(
         answer = client.get(f"/broadcasts/{broadcast_id(identity)}", SCHEMA)
         if wait:
             answer = follow(client, answer, language, as_json=as_json)
+    if not as_json:
+        say(headline(View(answer.document), language))
     finish(answer, language, coverage, as_json=as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ Rank = Literal["emergency", "alert", "notice", "routine", "background"]
 Category = Literal["anti_fraud", "law", "weather", "fire", "news", "music", "other"]
 #: The collector takes 2,000 characters; reading more of a pipe is of no use.
 MAX_CHARACTERS = 2000
+_TRACK = re.compile(r"(?:([0-9]{1,2})/)?0{0,3}([1-9][0-9]{0,3})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Wish:
     chime: bool
     category: Category | None
 
-    def document(self, now: datetime, **sound: str) -> dict[str, Any]:
+    def document(self, now: datetime, **sound: Any) -> dict[str, Any]:
         """Return the request for a sound; raises `Failure` for what names no target or time."""
         start = parse_moment(self.at, now) if self.at is not None else None
         document: dict[str, Any] = {
@@ -86,6 +88,20 @@ def read_text(words: str) -> str:
             exit_code=USAGE,
         )
     return text
+
+
+def read_track(words: str) -> dict[str, int]:
+    """Return the place of a track, `3` or `2/15`, as the API takes it. Raises `Failure`."""
+    match = _TRACK.fullmatch(words)
+    if match is None:
+        raise Failure(
+            Bilingual(f"{words} is no track.", f"{words} 不是曲目编号。"),
+            Bilingual(
+                "Write its number, 3, or folder and number, 2/15.", "请写曲目编号，如 3，或“文件夹/编号”，如 2/15。"
+            ),
+            exit_code=USAGE,
+        )
+    return {"folder": int(match[1] or 0), "number": int(match[2])}
 
 
 def waits(wait: bool | None, document: dict[str, Any], moment: datetime) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from village_cli.broadcast_watch import Row, View
 from village_cli.documents import number, part, rows, text
@@ -72,8 +72,7 @@ def listed(view: View, language: Language) -> list[Cell | str]:
     document = view.document
     content, counts = part(document, "content"), part(document, "counts")
     named = [str(target_of(part(row, "target"))) for row in rows(document, "targets")]
-    kind = "broadcast_voice" if content.get("live") else "broadcast_file"
-    what = text(content, "title") or text(content, "text") or word(kind, language)
+    what = text(content, "title") or _sound(content, language)
     state = "withdrawn" if document.get("withdrawn") else text(document, "state")
     if document.get("sent") is False:
         state = "unsent"
@@ -88,6 +87,27 @@ def listed(view: View, language: Language) -> list[Cell | str]:
         f"{heard}/{expected} ({_percent(number(counts.get('coverage')) or 0.0)})",
         text(document, "id"),
     ]
+
+
+def headline(view: View, language: Language) -> str:
+    """Return when a broadcast was issued, by whom, in which class, and what it is."""
+    document, content = view.document, part(view.document, "content")
+    issued = (
+        local_text(document.get("issued")),
+        text(document, "issuer"),
+        word(f"class_{text(content, 'rank')}", language),
+    )
+    return "  ".join(filter(None, (*issued, text(content, "title"), _sound(content, language))))
+
+
+def _sound(content: Mapping[str, Any], language: Language) -> str:
+    track = part(content, "track")
+    if track:
+        folder, number = text(track, "folder"), text(track, "number")
+        place = number if folder in {"", "0"} else f"{folder}/{number}"
+        return word("broadcast_track", language).format(place=place)
+    kind = "broadcast_voice" if content.get("live") else "broadcast_file"
+    return text(content, "text") or word(kind, language)
 
 
 def _lines(language: Language) -> Callable[[View], None]:

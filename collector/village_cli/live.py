@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from village_cli.broadcast import (
+from village_cli.broadcast import finish, follow
+from village_cli.broadcast_options import (
     CategoryOption,
     ChimeOption,
     ClassOption,
@@ -18,8 +19,6 @@ from village_cli.broadcast import (
     TitleOption,
     ToOptions,
     VolumeOption,
-    finish,
-    follow,
 )
 from village_cli.broadcast_watch import NOWHERE, SCHEMA, broadcast_id
 from village_cli.documents import number, text

@@ -109,6 +109,9 @@ _broadcast.command("say", epilog=broadcast.SAY_EXAMPLES, short_help="Speak a tex
 _broadcast.command("play", epilog=broadcast.PLAY_EXAMPLES, short_help="Play a sound file. 播放音频文件。")(
     broadcast.broadcast_play
 )
+_broadcast.command("track", epilog=broadcast.TRACK_EXAMPLES, short_help="Play a track of its card. 播放存储卡曲目。")(
+    broadcast.broadcast_track
+)
 _broadcast.command("live", epilog=live.LIVE_EXAMPLES, short_help="Speak yourself. 实时喊话。")(live.broadcast_live)
 _broadcast.command("recording", epilog=live.RECORDING_EXAMPLES, short_help="What was said live. 喊话录音。")(
     live.broadcast_recording

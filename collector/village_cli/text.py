@@ -108,7 +108,7 @@ WORDS: Mapping[str, Bilingual] = {
     "stage_failed": Bilingual("failed", "播放失败"),
     "stage_skipped": Bilingual("left out", "已跳过"),
     "stage_cancelled": Bilingual("withdrawn", "已撤回"),
-    "stage_refused": Bilingual("refused", "被拒绝"),
+    "stage_refused": Bilingual("not carried out", "未执行"),
     "why_agent_offline": Bilingual("the box is not connected", "设备离线"),
     "why_agent_silent": Bilingual("the box says nothing", "设备无响应"),
     "why_never_seen": Bilingual("the box was never seen", "设备从未上线"),
@@ -118,6 +118,10 @@ WORDS: Mapping[str, Bilingual] = {
     ),
     "why_no_receipt": Bilingual("no receipt came", "未收到回执"),
     "why_expired": Bilingual("its time was over", "已过有效期"),
+    "why_this_loudspeaker_plays_only_the_tracks_of_its_own_card": Bilingual(
+        "it plays only tracks of its own card", "该扬声器只能播放存储卡曲目"
+    ),
+    "why_this_loudspeaker_has_no_tracks_of_its_own": Bilingual("it has no card with tracks", "该扬声器没有存储卡"),
     "class_emergency": Bilingual("emergency", "紧急"),
     "class_alert": Bilingual("alert", "预警"),
     "class_notice": Bilingual("notice", "通知"),
@@ -131,6 +135,7 @@ WORDS: Mapping[str, Bilingual] = {
     "broadcast_unsent": Bilingual("not sent", "未发送"),
     "broadcast_voice": Bilingual("(live voice)", "（实时喊话）"),
     "broadcast_file": Bilingual("(sound file)", "（音频文件）"),
+    "broadcast_track": Bilingual("(track {place} of the card)", "（存储卡曲目 {place}）"),
     "broadcast_open": Bilingual("not over yet", "尚未结束"),
     "broadcast_more": Bilingual(
         "{number} more were not heard; see all with | less", "另有 {number} 个未播放；用 | less 查看全部"

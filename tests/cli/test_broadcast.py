@@ -203,3 +203,68 @@ def test_the_words_are_those_of_the_wire() -> None:
     assert MAX_BYTES == wire.MAX_AUDIO_BYTES
     assert {f"class_{rank}" for rank in wire.CLASSES} <= WORDS.keys()
     assert {f"stage_{stage}" for stage in get_args(wire.Stage)} <= WORDS.keys()
+
+
+def test_a_track_of_the_card_is_asked_for(collector: Collector, village: Village) -> None:
+    collector.answers("POST", "/broadcasts", WAITING, status=202)
+    words = ("--to", "gate-1/horn", "--category", "fire", "--no-wait")
+    assert village("broadcast", "track", "2/015", *words).returncode == 0
+    assert village("broadcast", "track", "3", *words).returncode == 0
+    documents = [request.document for request in collector.requests]
+    assert [one["track"] for one in documents] == [{"folder": 2, "number": 15}, {"folder": 0, "number": 3}]
+    assert documents[0] == {
+        "targets": [{"agent": "gate-1", "device": "horn"}],
+        "rank": "notice",
+        "times": 1,
+        "pause": 3.0,
+        "chime": True,
+        "track": {"folder": 2, "number": 15},
+        "category": "fire",
+        "expires_in": 60.0,
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "0", "x", "2/", "/3", "100/1", "2/0", "10000", "1/2/3", "-1", "2\uff0f15", "\u0663"]
+)
+def test_what_is_no_track_is_said_before_anything_is_sent(village: Village, wrong: str) -> None:
+    english = village("broadcast", "track", "--to", "gate-1", "--", wrong)
+    assert english.returncode == 2
+    assert f"{wrong} is no track." in english.stderr
+    assert "folder and number, 2/15" in english.stderr
+    assert "不是曲目编号" in village("--lang", "zh", "broadcast", "track", "--to", "gate-1", "--", wrong).stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "english", "chinese"),
+    [
+        ({"track": {"folder": 2, "number": 15}}, "notice  (track 2/15 of the card)", "通知  （存储卡曲目 2/15）"),
+        (
+            {"track": {"folder": 0, "number": 3}, "title": "火"},
+            "notice  火  (track 3 of the card)",
+            "通知  火  （存储卡",
+        ),
+        ({"text": "下雨了"}, "notice  下雨了", "通知  下雨了"),
+        ({"audio": {"sha256": "0" * 64}}, "notice  (sound file)", "通知  （音频文件）"),
+        ({"live": {"stream": COMMAND}}, "notice  (live voice)", "通知  （实时喊话）"),
+    ],
+)
+def test_what_was_issued_is_shown_with_its_coverage(
+    collector: Collector, village: Village, content: dict[str, Any], english: str, chinese: str
+) -> None:
+    shown = broadcast("done", HEARD, content={"rank": "notice", "times": 1} | content)
+    collector.answers("GET", SHOW, shown)
+    first = village("broadcast", "show", COMMAND).stdout.splitlines()[0]
+    assert first.endswith(f"  li  {english}")
+    assert f"  li  {chinese}" in village("--lang", "zh", "broadcast", "show", COMMAND).stdout.splitlines()[0]
+
+
+def test_a_loudspeaker_that_can_t_is_told_in_both_languages(collector: Collector, village: Village) -> None:
+    speech = loudspeaker("gate-1", "failed", "failed", reason="this loudspeaker plays only the tracks of its own card")
+    killed = loudspeaker("gate-2", "failed", "refused", reason="unknown outcome: the agent restarted while executing")
+    collector.answers("GET", SHOW, broadcast("done", speech, killed))
+    english = village("broadcast", "show", COMMAND).stdout
+    assert "it plays only tracks of its own card" in english
+    assert "not carried out" in english
+    assert "unknown outcome: the agent restarted while executing" in english
+    assert "该扬声器只能播放存储卡曲目" in village("--lang", "zh", "broadcast", "show", COMMAND).stdout
