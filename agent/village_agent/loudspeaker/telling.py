@@ -81,6 +81,9 @@ class Teller:
                 reason = "from its beginning, since a track can't go on where it stopped"
         if cut_off and (stage == "resumed" or stage in FINAL):
             self._cut_off.discard(stored.id)
+            if stage == "preempted":
+                # Others had no part in it.
+                reason = "its time ended"
             unknown = "the agent ended while it sounded, and nobody knows how much was heard then"
             reason = f"{reason}; {unknown}" if reason else unknown
         receipt = Receipt(

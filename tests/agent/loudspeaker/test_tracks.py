@@ -1,0 +1,312 @@
+"""Tracks of a loudspeaker's own card: a board in fake time, and the real program with an emulated board at the end of a serial line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.agent.collector import Collector, collector
+from tests.agent.kit import until
+from tests.agent.loudspeaker.kit import Bench, in_fake_time
+from tests.agent.loudspeaker.test_program import TOPIC, command, stages
+from tests.agent.test_cli import agent, configuration, online
+from tests.peers.mosquitto import Mosquitto
+from village_agent.loudspeaker.policy import Profile, QuietHours
+from village_agent.loudspeaker.scripts import TrackScript
+from village_agent.loudspeaker.surroundings import Prepared
+from village_drivers.abilities import abilities_of
+from village_drivers.kit import NotConnected, Refused
+from village_emulators.dfplayer import DfPlayerEmulator
+from village_emulators.line import Cable
+from village_wire.broadcasts import Track
+from village_wire.commands import Command, Stop, Withdraw
+from village_wire.events import CommandResult, Receipt
+
+#: How long the board takes to find a track.
+SEARCH = 0.5
+OFF = "the agent was off when its time ended"
+CUT_OFF = "the agent ended while it sounded, and nobody knows how much was heard then"
+FROM_ITS_BEGINNING = "from its beginning, since a track can't go on where it stopped"
+
+
+@dataclass
+class Board:
+    """Track n of each folder sounds n seconds, up to 99; others are missing."""
+
+    on_busy: Callable[[], None] = lambda: None
+    spans: list[tuple[str, float, float]] = field(default_factory=list)
+    volumes: list[float | None] = field(default_factory=list)
+    error: Exception | None = None
+    sounds: bool = False
+    tries: int = 0
+
+    async def play_track(self, folder: int, number: int, volume: float | None) -> str:
+        assert not self.sounds, "two tracks at once"
+        self.tries += 1
+        await asyncio.sleep(SEARCH)
+        if self.error is not None:
+            raise self.error
+        if number > 99:
+            raise Refused("track_missing", "the card has no such track")
+        now = asyncio.get_running_loop().time
+        begun, self.sounds = now(), True
+        self.on_busy()
+        try:
+            await asyncio.sleep(number)
+            return f"played {number} s, end reported"
+        finally:
+            self.sounds = False
+            self.volumes.append(volume)
+            self.spans.append((f"{folder}/{number}", round(begun, 1), round(now(), 1)))
+
+    async def stop(self) -> None:
+        return
+
+
+class TrackBench(Bench):
+    """A station whose loudspeaker is a board."""
+
+    def __init__(self, profile: Profile | None = None) -> None:
+        self.board = Board()
+        super().__init__(self.board, profile)  # type: ignore[arg-type]
+
+    def _begin(self) -> Any:
+        station = super()._begin()
+        self.contents.prepare = self._prepared  # type: ignore[method-assign,assignment]
+        # As `FileContents.problem` tells of tracks.
+        self.contents.fault = OFF
+        self.board.on_busy = station.is_busy
+        return station
+
+    async def _prepared(self, stored: Any, *, chime: bool) -> Prepared:
+        track = stored.broadcast.track
+        return Prepared(TrackScript(track.folder, track.number), Path("chime") if chime else None)
+
+    def track(self, number: int, folder: int = 1, **more: Any) -> UUID:
+        return self.broadcast(track=Track(folder=folder, number=number), **more)
+
+    def reasons(self, identity: UUID) -> list[tuple[str, str]]:
+        return [(one.stage, one.reason) for one in self.told(identity)]
+
+
+def on_bench(work: Callable[[TrackBench], Awaitable[None]], profile: Profile | None = None) -> None:
+    async def run() -> None:
+        bench = TrackBench(profile)
+        await work(bench)
+        await bench.end()
+
+    in_fake_time(run())
+
+
+def test_the_board_of_these_tests_is_one() -> None:
+    assert abilities_of(Board()) == ("track_player",)
+
+
+def test_a_track_is_heard_told_from_when_it_sounds_with_no_chime_and_the_volume_of_its_class() -> None:
+    async def work(bench: TrackBench) -> None:
+        one = bench.track(10, folder=2, rank="alert", chime=True, times=2, pause=5, category="fire")
+        await asyncio.sleep(40)
+        assert bench.stages(one) == ["queued", "started", "started", "finished"]
+        last = bench.told(one)[-1]
+        assert (last.evidence, last.position, last.heard) == (
+            "played 10 s, end reported",
+            None,
+            pytest.approx(20, abs=0.2),
+        )
+        assert [(name, end - begin) for name, begin, end in bench.board.spans] == [("2/10", 10)] * 2
+        assert bench.board.volumes == [90, 90]
+        started = next(event for event in bench.notes.receipts if getattr(event.data, "stage", "") == "started")
+        assert started.time.timestamp() == pytest.approx(bench.now() - 40 + SEARCH, abs=0.1)
+
+    on_bench(work, Profile(volumes={"alert": 90}, chimes=frozenset({"alert"})))
+
+
+def test_what_was_interrupted_begins_again_and_says_so() -> None:
+    async def work(bench: TrackBench) -> None:
+        music = bench.track(30, rank="background")
+        await asyncio.sleep(10)
+        alert = bench.track(5, rank="alert")
+        await asyncio.sleep(60)
+        assert [name for name, _, _ in bench.board.spans] == ["1/30", "1/5", "1/30"]
+        assert bench.board.spans[2][2] - bench.board.spans[2][1] == 30
+        assert bench.reasons(music)[2:] == [
+            ("paused", "alert goes first; it will begin again, since a track can't go on where it stopped"),
+            ("resumed", FROM_ITS_BEGINNING),
+            ("finished", ""),
+        ]
+        assert {one.position for one in bench.told(music)} == {None}
+        assert bench.ends(alert) == ["finished"]
+
+    on_bench(work)
+
+
+def test_twins_are_merged_and_other_folders_are_not() -> None:
+    async def work(bench: TrackBench) -> None:
+        first = bench.track(3, folder=9)
+        await asyncio.sleep(1)
+        other, twin = bench.track(5, folder=2), bench.track(5, folder=2)
+        third = bench.track(5, folder=3)
+        await asyncio.sleep(60)
+        assert [name for name, _, _ in bench.board.spans] == ["9/3", "2/5", "3/5"]
+        assert bench.ends(twin) == ["skipped"]
+        assert f"merged with {other}" in bench.told(twin)[-1].reason
+        assert bench.ends(first) == bench.ends(third) == ["finished"]
+
+    on_bench(work)
+
+
+def test_quiet_hours_hold_it_back_and_an_emergency_overrides_them() -> None:
+    async def work(bench: TrackBench) -> None:
+        routine, emergency = bench.track(5, rank="routine", ends=600), bench.track(5, rank="emergency", folder=2)
+        await asyncio.sleep(700)
+        assert bench.stages(emergency) == ["queued", "started", "finished"]
+        assert bench.told(emergency)[1].overrode
+        assert bench.reasons(routine)[-1] == ("skipped", "expired in quiet hours")
+
+    on_bench(work, Profile(quiet=QuietHours.parse("09:00-12:00")))
+
+
+def test_killed_while_it_sounds_it_begins_again_and_says_what_nobody_knows() -> None:
+    async def work(bench: TrackBench) -> None:
+        one = bench.track(30, category="music")
+        await asyncio.sleep(12)
+        await bench.kill()
+        await asyncio.sleep(60)
+        assert bench.reasons(one) == [
+            ("queued", ""),
+            ("started", ""),
+            ("resumed", f"{FROM_ITS_BEGINNING}; {CUT_OFF}"),
+            ("finished", ""),
+        ]
+        # Never more than what was heard for certain.
+        assert bench.told(one)[-1].heard == pytest.approx(30, abs=0.2)
+
+    on_bench(work)
+
+
+def test_killed_and_off_beyond_its_end_nobody_knows_how_much_was_heard() -> None:
+    async def work(bench: TrackBench) -> None:
+        one = bench.track(30, ends=60)
+        await asyncio.sleep(12)
+        bench.shift = 100
+        await bench.kill()
+        await asyncio.sleep(60)
+        assert bench.reasons(one)[-1] in {
+            ("preempted", f"its time ended; {CUT_OFF}"),
+            ("failed", f"expired: {OFF}; {CUT_OFF}"),
+        }
+        assert len(bench.board.spans) == 1
+
+    on_bench(work)
+
+
+def test_a_missing_track_fails_at_once_and_a_board_that_is_away_is_tried_again() -> None:
+    async def work(bench: TrackBench) -> None:
+        missing = bench.track(100)
+        await asyncio.sleep(5)
+        assert bench.reasons(missing)[-1] == ("failed", "the card has no such track")
+        assert (bench.stages(missing), bench.board.tries) == (["queued", "failed"], 1)
+        bench.board.error = NotConnected("no_answer", "no answer to 3 status queries")
+        late = bench.track(5)
+        await asyncio.sleep(10)
+        bench.board.error = None
+        await asyncio.sleep(60)
+        assert bench.reasons(late)[1] == ("queued", "waits for the loudspeaker: no answer to 3 status queries")
+        assert bench.ends(late) == ["finished"]
+
+    on_bench(work)
+
+
+def test_somebody_pauses_the_board_again_and_again() -> None:
+    async def work(bench: TrackBench) -> None:
+        bench.board.error = Refused("interrupted", "somebody paused the board")
+        one = bench.track(5)
+        await asyncio.sleep(300)
+        assert bench.reasons(one)[-1] == ("failed", "somebody paused the board")
+        assert bench.board.tries == 3
+
+    on_bench(work)
+
+
+def test_taken_away_while_it_sounds_it_falls_silent() -> None:
+    async def work(bench: TrackBench) -> None:
+        one = bench.track(30)
+        await asyncio.sleep(10)
+        assert bench.station.cancel(one, "withdrawn")
+        await asyncio.sleep(0.5)
+        assert not bench.board.sounds
+        assert bench.reasons(one)[-1] == ("cancelled", "withdrawn")
+
+    on_bench(work)
+
+
+def receipts(far: Collector, broadcast: UUID) -> list[tuple[str, str]]:
+    found = sorted(far.events, key=lambda event: event.time)
+    told = [event.data for event in found if isinstance(event.data, Receipt)]
+    return [(one.stage, one.reason) for one in told if one.broadcast == broadcast]
+
+
+def order(arguments: Stop | Withdraw) -> Command:
+    wanted = command(text="x")
+    return wanted.model_copy(update={"arguments": arguments})
+
+
+@pytest.mark.timeout(150)
+async def test_the_program_with_a_board_at_a_serial_line_killed_while_it_plays(tmp_path: Path) -> None:
+    async with (
+        Mosquitto(tmp_path) as broker,
+        collector(broker.url) as far,
+        Cable() as cable,
+        DfPlayerEmulator(cable.b, speed=3) as board,
+    ):
+        config = configuration(
+            tmp_path, broker.url, f'\n[[devices]]\nid = "horn"\ndriver = "dfplayer"\nport = "{cable.a}"\n'
+        )
+        music = command(track=Track(folder=2, number=1), rank="routine", category="music")
+        alert = command(track=Track(number=1), rank="alert")
+        async with agent(config) as process:
+            await online(far)
+            spoken = command(text="村民注意")
+            await far.send(spoken, TOPIC)
+            await until(lambda: "failed" in stages(far, spoken.id), 20)
+            plain = "this loudspeaker plays only the tracks of its own card"
+            assert receipts(far, spoken.id) == [("failed", plain)]
+            refused = [e.data for e in far.events if isinstance(e.data, CommandResult) and e.data.command == spoken.id]
+            assert ("refused", plain) in [(one.outcome, one.reason) for one in refused]
+            await far.send(music, TOPIC)
+            await until(lambda: "started" in stages(far, music.id), 20)
+            await far.send(alert, TOPIC)
+            await until(lambda: "resumed" in stages(far, music.id), 40)
+            assert receipts(far, music.id)[2][1].startswith("alert goes first; it will begin again")
+            assert receipts(far, alert.id) == [("queued", ""), ("started", ""), ("finished", "")]
+            assert board.busy
+            process.kill()
+            await process.wait()
+        # Nobody tells the board to be silent.
+        assert board.busy
+        async with agent(config):
+            await online(far, 2)
+            await until(lambda: stages(far, music.id).count("resumed") == 2, 40)
+            assert receipts(far, music.id)[-1] == ("resumed", f"{FROM_ITS_BEGINNING}; {CUT_OFF}")
+            heard = [(one.folder, one.number, one.complete) for one in board.played]
+            assert heard == [("02", 1, False), ("mp3", 1, True), ("02", 1, False), ("02", 1, False)][: len(heard)]
+            await far.send(order(Withdraw(broadcast=music.id, reason="a mistake")), TOPIC)
+            await until(lambda: "cancelled" in stages(far, music.id), 20)
+            await until(lambda: not board.busy, 10)
+            again = command(track=Track(folder=2, number=1))
+            await far.send(again, TOPIC)
+            await until(lambda: "started" in stages(far, again.id), 20)
+            await far.send(order(Stop()), TOPIC)
+            await until(lambda: receipts(far, again.id)[-1] == ("cancelled", "stopped by wang"), 20)
+            await until(lambda: not board.busy, 10)
+            missing = command(track=Track(folder=2, number=2))
+            await far.send(missing, TOPIC)
+            await until(lambda: "failed" in stages(far, missing.id), 30)
+            assert "the card has no such track" in receipts(far, missing.id)[-1][1]
+    assert not [one for one in board.played if one.complete and one.folder == "02"]
