@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from village_agent.loudspeaker.policy import Profile
+from village_agent.loudspeaker.scripts import LiveScript, Script
 from village_agent.loudspeaker.store import Stored
 from village_agent.loudspeaker.surroundings import Prepared
 from village_wire.backoff import full_jitter
 from village_wire.broadcasts import Stage
 
 if TYPE_CHECKING:
-    from village_agent.loudspeaker.witness import Witness
+    from village_agent.loudspeaker.witness import Witness, Witnesses
 
 #: A sound that a device refuses is tried so often without getting on.
 MAX_TRIES = 3
@@ -45,6 +47,21 @@ class Item:
     def id(self) -> str:
         """The broadcast's, as the announcer knows it."""
         return str(self.stored.id)
+
+    def watched(self, witnesses: Witnesses | None, profile: Profile, script: Script) -> Witness | None:
+        """Return who watches the play that begins, or goes on."""
+        if witnesses is not None and (self.witness is None or not self.heard):
+            wanted, live = self.stored.broadcast, isinstance(script, LiveScript)
+            volume = profile.volume(wanted.rank, wanted.volume)
+            self.witness = witnesses.of(self.stored.device, profile, wanted.rank, volume, live=live)
+        return self.witness
+
+    def close(self) -> None:
+        """Nothing is prepared and nobody watches any more."""
+        if self.preparing is not None and self.preparing is not asyncio.current_task():
+            self.preparing.cancel()
+        if self.witness is not None:
+            self.witness.close()
 
     def ended(self, evidence: str) -> str:
         """A play ended; return `evidence` with what its witness says."""

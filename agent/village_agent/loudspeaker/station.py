@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry, Told
@@ -14,7 +13,7 @@ from village_agent.loudspeaker.instep import heard_at, lead_seconds, moments, ne
 from village_agent.loudspeaker.item import Item, Patience
 from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
-from village_agent.loudspeaker.scripts import FileScript, LiveScript, Script
+from village_agent.loudspeaker.scripts import FileScript, Script
 from village_agent.loudspeaker.sounding import Plan, Sounding, is_hopeless, reason_of
 from village_agent.loudspeaker.store import Stored
 from village_agent.loudspeaker.supply import Supply
@@ -22,9 +21,6 @@ from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.loudspeaker.telling import Teller
 from village_drivers.kit import DriverError, Misconfigured, NotConnected
 from village_wire.broadcasts import Stage
-
-if TYPE_CHECKING:
-    from village_agent.loudspeaker.witness import Witness
 
 #: A record on disk before the sound is worth so long a silence, but no longer one: a slow card delays no emergency.
 RECORD_SECONDS = 0.05
@@ -121,10 +117,7 @@ class Station:
     async def close(self) -> None:
         """Fall silent, and note where."""
         for item in self._items.values():
-            if item.preparing is not None:
-                item.preparing.cancel()
-            if item.witness is not None:
-                item.witness.close()
+            item.close()
         self._supply.close()
         await self._halt("the agent was stopped")
 
@@ -208,7 +201,7 @@ class Station:
             prepared.chime if opens else None,
             self._supply.begin(),
             moments(handle, script, item.stored, entry, _chime_seconds(item) if opens else 0.0, now),
-            self._witness(item, script),
+            item.watched(self._around.witnesses, self._profile, script),
         )
         self._sounding = Sounding(identity, handle, plan, self._around.now_ns, first, partial(self._ready, item))
         self._around.notes.put(self._snapshot(item))
@@ -217,14 +210,6 @@ class Station:
                 await self._around.notes.saved()
         self._task = asyncio.create_task(self._sounding.run(), name=f"{self.device} sounds")
         self._task.add_done_callback(lambda _: self._changed.set())
-
-    def _witness(self, item: Item, script: Script) -> Witness | None:
-        """Who watches this play; of one that goes on, those who watched before."""
-        if (item.witness is None or not item.heard) and self._around.witnesses is not None:
-            wanted, live = item.stored.broadcast, isinstance(script, LiveScript)
-            volume = self._profile.volume(wanted.rank, wanted.volume)
-            item.witness = self._around.witnesses.of(self.device, self._profile, wanted.rank, volume, live=live)
-        return item.witness
 
     def _first(self, item: Item, resumed: bool, entry: Entry, quiet: bool, time_ns: int) -> None:
         """The first sample is out."""
@@ -345,10 +330,7 @@ class Station:
         """It is over: one transaction forgets it and remembers the receipt."""
         if self._items.pop(item.id, None) is None:
             return
-        if item.preparing is not None and item.preparing is not asyncio.current_task():
-            item.preparing.cancel()
-        if item.witness is not None:
-            item.witness.close()
+        item.close()
         self._around.contents.release(item.stored)
         stage, reason = item.judged(stage, reason)
         self._teller.tell(item.stored, stage, reason, evidence, play=play, at=at)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from village_agent.disk import DiskThread
@@ -24,7 +24,7 @@ from village_agent.loudspeaker.settings import LoudspeakersTable
 from village_agent.loudspeaker.sounds import Voice
 from village_agent.loudspeaker.station import Station
 from village_agent.loudspeaker.store import Key, Stored
-from village_agent.loudspeaker.surroundings import Surroundings
+from village_agent.loudspeaker.surroundings import Surroundings, witnesses_of
 from village_agent.report import Hub, make_event
 from village_agent.roster import Roster
 from village_drivers.abilities import FilePlayer, LivePlayer, Loudspeaker, OwnVoice, TrackPlayer, abilities_of
@@ -34,9 +34,6 @@ from village_wire.commands import Broadcast, Target
 from village_wire.events import Receipt
 from village_wire.session import Received
 from village_wire.tags import meant
-
-if TYPE_CHECKING:
-    from village_agent.loudspeaker.witness import Witnesses
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +101,7 @@ class Stations:
             self._amplifiers,
             self._contents,
             random.random,
-            self._witnesses(table, state_dir),
+            witnesses_of(table, self._handle, state_dir),
         )
         self._stations: dict[str, Station] = {}
         self._changed = asyncio.Event()
@@ -229,13 +226,6 @@ class Stations:
             self._amplifiers.release(amplifier, "", self._table.amplifier_off_seconds)
         self._left = frozenset(written)
         self._known.set()
-
-    def _witnesses(self, table: LoudspeakersTable, state_dir: Path) -> Witnesses | None:
-        if not any(own.current or own.microphone for own in table.devices):
-            return None
-        from village_agent.loudspeaker.witness import Witnesses
-
-        return Witnesses(self._handle, state_dir)
 
     def _station(self, device: str) -> Station:
         station = self._stations.get(device)

@@ -13,6 +13,7 @@ from village_agent.loudspeaker.store import Key, Stored
 from village_wire.events import Event
 
 if TYPE_CHECKING:
+    from village_agent.loudspeaker.settings import LoudspeakersTable
     from village_agent.loudspeaker.witness import Witnesses
 
 
@@ -80,3 +81,12 @@ class Surroundings:
     contents: Contents
     jitter: Callable[[], float]
     witnesses: Witnesses | None = None
+
+
+def witnesses_of(table: LoudspeakersTable, find: Callable[[str], object | None], state_dir: Path) -> Witnesses | None:
+    """Return the meters and microphones that a configuration names for loudspeakers; None for none, which costs no memory then."""
+    if not any(own.current or own.microphone for own in table.devices):
+        return None
+    from village_agent.loudspeaker.witness import Witnesses
+
+    return Witnesses(find, state_dir)

@@ -26,6 +26,8 @@ from village_agent.config import load
 from village_agent.identity.folder import AUTHORITY as CA_FILE
 from village_agent.identity.folder import CERTIFICATE, RECORD, InvalidIdentity, Record, read_identity, write_identity
 from village_agent.identity.folder import KEY as KEY_FILE
+from village_agent.loudspeaker.heard_levels import read_levels
+from village_agent.loudspeaker.hearing import listen
 from village_agent.outbox.file import Item, ItemClass, Lane, OutboxFile
 from village_agent.roster import Roster
 from village_wire import signed
@@ -216,6 +218,15 @@ _REFUSALS = (sqlite3.Error,)
 DECODERS = (
     Decoder("agent_config", _config, (InvalidSettings,), (_SMALL.encode(),), "text", seconds=5.0, memory=64 << 20),
     Decoder("identity", _identity, (InvalidIdentity,), (_RECORD,), "json", slow=True),
+    Decoder("heard_levels", read_levels, (ValueError,), (b'{"horn ear alert None": -38.2}',), "json"),
+    Decoder(
+        "chime_recording",
+        lambda data: listen(data, "alert", -20.0),
+        (),
+        (bytes(range(256)) * 60,),
+        max_bytes=32 * 1024,
+        slow=True,
+    ),
     Decoder("statm", _statm, (), (b"12345 6789 100 1 0 2 0\n",), "text"),
     *(
         Decoder(name, partial(_database, use), _REFUSALS, (_made(make),), max_bytes=256 * 1024, slow=True)

@@ -18,6 +18,7 @@ from tests.attack.decoders.kit import Decoder, join, records
 from tests.drivers.mqtt.messages import CASES, messages_of
 from village_drivers.host import Host, HostConfig, _number
 from village_drivers.kit import DriverEvent, Message, Misconfigured, NotConnected
+from village_drivers.microphone.source import missing
 from village_drivers.modbus.frames import (
     HEADER,
     ExceptionAnswer,
@@ -312,6 +313,7 @@ DECODERS = (
         ),
     ),
     Decoder("rtsp_url", _rtsp_url, (ValueError,), (b"rtsp://a:b%40@camera:554/x?y=1", b"rtsps://[::1]/live")),
+    Decoder("pulse_sources", lambda data: missing(data, "mic"), (), (b"0\tmic\tmodule\ts16le 1ch 48000Hz\tIDLE\n",)),
     Decoder("wav_file", _wav, (Misconfigured, NotConnected), (header(4) + b"\0\0\1\1", b"")),
     Decoder("host_files", _host, (), (b"45123\n\x1e50005\n", b"-5000"), "records"),
 )
