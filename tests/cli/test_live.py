@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -81,7 +82,9 @@ async def test_a_voice_that_is_cut_off_is_told_with_the_reason(site: Site, tmp_p
             await asyncio.sleep(0.02)
     urgent = await site.run("broadcast", "live", *words, "--class", "notice")
     assert (urgent.code, "speaks there at class notice" in urgent.stderr) == (2, True)
-    for speech in list(site.collector.live._speeches.values()):
-        speech.end("withdrawn by somebody")
+    (voice,) = {
+        UUID(message.topic.rpartition("/")[2]) for message in site.collector.outbox.sent if "/live/" in message.topic
+    }
+    await site.collector.live.cut(voice, "withdrawn by somebody")
     ended = await speaking
     assert "The collector ended it: withdrawn by somebody" in ended.stderr

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tests.collector.api.conftest import Collector
 from tests.collector.kit import VILLAGE
@@ -21,6 +21,7 @@ from tests.collector.live.test_ogg import speech
 from village_collector.live.ogg import OpusReader
 from village_collector.live.overlap import Placed
 from village_collector.live.service import Wish
+from village_collector.ports import StoreUnavailable
 from village_collector.stores.control import ControlStore
 from village_wire.commands import Broadcast, Target, read_command
 from village_wire.live import Packet, decode_packet
@@ -201,3 +202,51 @@ async def test_a_broker_that_takes_nothing_does_not_end_the_voice(
     collector.outbox.broken = "not connected"
     document = (await client.post(f"/live/{identity}/voice", content=pieces(ogg()))).json()
     assert document["unsent"] == document["packets"]
+
+
+async def test_a_voice_of_a_killed_collector_is_told_as_broken_off_when_it_starts_again(
+    client: httpx.AsyncClient, collector: Collector
+) -> None:
+    identity = await announce(client)
+    assert (await client.get(f"/broadcasts/{identity}")).json()["voice"]["state"] == "expected"
+    await collector.live.find(UUID(identity), "chief")
+    assert (await client.get(f"/broadcasts/{identity}")).json()["voice"]["state"] == "speaking"
+    assert (await client.post("/live", json={"targets": [{"area": VILLAGE}]})).status_code == 409
+    await collector.live.prepare()
+    voice = (await client.get(f"/broadcasts/{identity}")).json()["voice"]
+    assert voice["state"] == "over"
+    assert voice["reason"].startswith("broken off")
+    (entry,) = [
+        entry
+        for entry in (await client.get("/audit", params={"limit": 50})).json()["entries"]
+        if entry["action"] == "broadcast.live_end"
+    ]
+    assert (entry["outcome"], entry["actor"], entry["command"], entry["area"]) == ("failed", "chief", identity, VILLAGE)
+    # The place is free again.
+    await announce(client)
+
+
+async def test_a_voice_whose_end_the_store_did_not_take_frees_its_place_when_it_is_back(
+    client: httpx.AsyncClient, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = await announce(client)
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(collector.control, "end_speech", away)
+        spoken = await collector.live.speak(await collector.live.find(UUID(identity), "chief"), pieces(ogg()))
+    assert spoken.reason == ""
+    await announce(client)
+    voice = (await client.get(f"/broadcasts/{identity}")).json()["voice"]
+    assert (voice["state"], voice["reason"], voice["seconds"]) == ("over", "", pytest.approx(1.0, abs=0.05))
+
+
+async def test_a_voice_of_another_command_key_is_not_taken(
+    client: httpx.AsyncClient, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = await announce(client)
+    monkeypatch.setattr(collector.outbox, "key", Ed25519PrivateKey.generate())
+    answer = await client.post(f"/live/{identity}/voice", content=ogg())
+    assert (answer.status_code, "another command key" in answer.json()["detail"]) == (404, True)
