@@ -9,7 +9,7 @@ import math
 import time
 import wave
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,6 +114,8 @@ async def taping(pulse: Pulse) -> AsyncIterator[Tape]:
                 await asyncio.sleep(0.01)
         yield tape
     finally:
-        recorder.kill()
+        # One whose sink is gone has ended.
+        with suppress(ProcessLookupError):
+            recorder.kill()
         await reading
         await recorder.wait()

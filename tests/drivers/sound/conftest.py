@@ -82,6 +82,10 @@ class Pulse:
         self.daemon.kill()
         await self.daemon.wait()
 
+    async def start(self) -> None:
+        """Start it again."""
+        self.daemon = await _daemon(self.folder, self.folder / "socket")
+
     async def record(self, seconds: float, sink: str = "horn") -> bytes:
         """Record what a sink plays, from now on."""
         recorder = await asyncio.create_subprocess_exec(
@@ -106,20 +110,25 @@ async def pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     for name in ("HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH"):
         monkeypatch.setenv(name, str(folder))
     monkeypatch.setenv("PULSE_SERVER", f"unix:{socket}")
-    with (folder / "log").open("wb") as log:
+    found = Pulse(f"unix:{socket}", folder, await _daemon(folder, socket))
+    try:
+        yield found
+    finally:
+        if found.daemon.returncode is None:
+            found.daemon.kill()
+        await found.daemon.wait()
+
+
+async def _daemon(folder: Path, socket: Path) -> asyncio.subprocess.Process:
+    socket.unlink(missing_ok=True)
+    with (folder / "log").open("ab") as log:
         daemon = await asyncio.create_subprocess_exec(
             str(peer("pulseaudio")), "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes",
-            "-L", null_sink("horn"),
-            "-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1",
+            "-L", null_sink("horn"), "-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1",
             stderr=log,
         )  # fmt: skip
-    try:
-        async with asyncio.timeout(10):
-            while not socket.exists():
-                assert daemon.returncode is None, (folder / "log").read_text()
-                await asyncio.sleep(0.02)
-        yield Pulse(f"unix:{socket}", folder, daemon)
-    finally:
-        if daemon.returncode is None:
-            daemon.kill()
-        await daemon.wait()
+    async with asyncio.timeout(10):
+        while not socket.exists():
+            assert daemon.returncode is None, (folder / "log").read_text()
+            await asyncio.sleep(0.02)
+    return daemon
