@@ -27,10 +27,12 @@ async def test_one_round_leaves_its_evidence(tmp_path: Path) -> None:
     assert process.returncode == 0, output.decode()
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ok"] is True
-    assert len(summary["checks"]) == 15
+    assert len(summary["checks"]) == 17
     with wave.open(str(tmp_path / "broadcast.wav")) as sound:
         assert sound.getnframes() / sound.getframerate() > 2
     assert (tmp_path / "snapshot.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert "anti-fraud" in (tmp_path / "publicity.txt").read_text()
+    assert (tmp_path / "publicity.pdf").read_bytes().startswith(b"%PDF-")
     with closing(sqlite3.connect(tmp_path / "control.db")) as control:
         kinds = dict(control.execute("SELECT kind, count(*) FROM events GROUP BY kind"))
     assert kinds["door_access"] == 3
