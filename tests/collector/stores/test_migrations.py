@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -112,12 +111,21 @@ def test_there_is_a_step_from_every_version() -> None:
     assert sorted(STEPS) == list(range(OLD, SCHEMA_VERSION))
 
 
+#: Opens the database in a child of its own for each number that it reads, and tells how the child ended.
 _KILLED = """
 import os, signal, sys
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from village_collector.stores.control import ControlStore
-left = int(sys.argv[3])
+
+for line in iter(sys.stdin.readline, ""):
+    left = int(line)
+    child = os.fork()
+    if child == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
 
 @event.listens_for(Engine, "before_cursor_execute")
 def count(*_):
@@ -136,16 +144,21 @@ def test_a_kill_at_any_statement_leaves_one_version_or_the_other(make_url_of: Ca
     old = shape(url)
     password = "" if url.startswith("sqlite") else PASSWORD
     seen = []
-    for number in count(0):
-        child = subprocess.run(
-            [sys.executable, "-c", _KILLED, url, password, str(number)], check=False, timeout=30, env=dict(os.environ)
-        )
-        if child.returncode == 0:
-            break
-        assert child.returncode == -signal.SIGKILL
-        seen.append(version(url))
-        assert seen[-1] == OLD
-        assert shape(url) == old
+    command = [sys.executable, "-c", _KILLED, url, password]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as opener:
+        assert opener.stdin is not None
+        assert opener.stdout is not None
+        for number in count(0):
+            opener.stdin.write(f"{number}\n")
+            opener.stdin.flush()
+            ended = int(opener.stdout.readline())
+            if ended == 0:
+                break
+            assert ended == -signal.SIGKILL
+            seen.append(version(url))
+            assert seen[-1] == OLD
+            assert shape(url) == old
+        opener.stdin.close()
     # Before its first statement, in each column, and at the version.
     assert len(seen) > sum(map(len, ADDED.values()))
     assert version(url) == SCHEMA_VERSION
