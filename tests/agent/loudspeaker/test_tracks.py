@@ -78,7 +78,7 @@ class TrackBench(Bench):
 
     def _begin(self) -> Any:
         station = super()._begin()
-        self.contents.prepare = self._prepared  # type: ignore[method-assign,assignment]
+        self.contents.prepare = self._prepared  # type: ignore[method-assign]
         # As `FileContents.problem` tells of tracks.
         self.contents.fault = OFF
         self.board.on_busy = station.is_busy
