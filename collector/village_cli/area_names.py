@@ -10,7 +10,6 @@ from pathlib import Path
 from village_cli.failures import USAGE, Failure
 from village_cli.safety import safe
 from village_cli.text import Bilingual
-from village_wire.areas import InvalidArea, parse_area
 
 #: The whole country has 660,000 villages.
 _MAX_BYTES = 64 * 1024 * 1024
@@ -19,6 +18,8 @@ _MAX_NAME = 60
 
 def read_names(path: Path) -> dict[str, str]:
     """Return names by code from a CSV file `code,name` in UTF-8 or GB 18030, with or without a line of titles. Raises `Failure`."""
+    from village_wire.areas import InvalidArea, parse_area
+
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise _bad(path, Bilingual("it is larger than 64 MiB", "超过 64 MiB"))

@@ -84,7 +84,8 @@ def report_publicity(
     elif as_csv:
         emit(_csv(answer.document, called))
     elif pdf is not None:
-        from village_cli.publicity_pdf import Making, make
+        from village_cli.publicity_figures import Making
+        from village_cli.publicity_pdf import make
 
         making = Making(datetime.now(UTC), safe(person), area, called, language)
         _hand_over(make(answer.document, making, font), pdf, language, force=force)

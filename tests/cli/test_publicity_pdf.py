@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.cli import canned
 from tests.cli.collector import PROGRAM, ROOT, Collector, Village, environment
@@ -18,7 +21,8 @@ from tests.peers import absent, peer
 from village_cli.area_names import name_of, read_names
 from village_cli.failures import Failure
 from village_cli.fonts import faces_for
-from village_cli.publicity_pdf import Making, make
+from village_cli.publicity_figures import Making
+from village_cli.publicity_pdf import make
 
 TOWNSHIP = "330110101000"
 LONG = "这是一个名字特别特别长的村民委员会及其附属自然村落"
@@ -100,6 +104,31 @@ def test_without_chinese_text_no_font_is_needed(monkeypatch: pytest.MonkeyPatch,
     assert "Publicity report 2026-11" in text
     assert "Page 1 of 1" in text
     assert lines(pdf) == {TOWNSHIP: ["1/2", "5.25", "5.25"], "330110101205-g01": ["0/2", "0", "0"]}
+
+
+_ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=300), st.lists(st.integers(), max_size=2)
+)
+_AREAS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "area": _ODD,
+            "heard": _ODD,
+            "loudspeakers": _ODD,
+            "categories": st.lists(st.fixed_dictionaries(dict.fromkeys(LIN, _ODD)), max_size=13),
+        }
+    )
+    | _ODD,
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(month=_ODD, areas=_AREAS, language=st.sampled_from(["en", "zh"]))
+def test_whatever_a_collector_answers_there_is_a_paper_or_a_reason(month: Any, areas: Any, language: Any) -> None:
+    with contextlib.suppress(Failure):
+        pdf = make({"month": month, "areas": areas}, Making(MADE, "wang", None, {}, language), None)
+        assert pdf.startswith(b"%PDF-")
 
 
 def test_a_month_that_is_not_over_is_called_so() -> None:
