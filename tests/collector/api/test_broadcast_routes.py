@@ -14,7 +14,7 @@ from tests.collector.kit import T0, TOWNSHIP, VILLAGE, add_site, at, entry, even
 from tests.collector.people import add_person, add_token
 from village_collector.people.rights import Grant
 from village_collector.stores.control import ControlStore
-from village_wire.broadcasts import Stage
+from village_wire.broadcasts import Stage, Track
 from village_wire.commands import Broadcast, Target, Withdraw
 from village_wire.events import Event, Receipt
 
@@ -257,3 +257,29 @@ async def test_who_may_speak_in_one_area_sees_and_does_nothing_elsewhere(
     assert ("broadcast.withdraw", "allowed", VILLAGE) in acts
     assert ("broadcast.issue", "refused", NEXT) in acts
     assert ("broadcast.withdraw", "refused", TOWNSHIP) in acts
+
+
+async def test_a_track_of_the_card_is_issued_and_shown(collector: Collector, client: httpx.AsyncClient) -> None:
+    await asyncio.to_thread(add_site, collector.control, "gate-2", entry("horn", "track_player"), area=NEXT)
+    wanted = {"targets": [{"area": TOWNSHIP}], "track": {"folder": 2, "number": 15}, "category": "fire"}
+    found = document(await client.post("/broadcasts", json=wanted), "broadcast", 202)
+    (command,) = collector.outbox.commands()
+    assert isinstance(command.arguments, Broadcast)
+    assert command.arguments.track == Track(folder=2, number=15)
+    assert (command.arguments.category, command.arguments.text, command.arguments.audio) == ("fire", None, None)
+    assert found["content"]["track"] == {"folder": 2, "number": 15}
+    assert {f"{one['agent']}/{one['device']}" for one in found["loudspeakers"]} == {"gate-1/speaker", "gate-2/horn"}
+    listed = document(await client.get("/broadcasts"), "broadcasts")["broadcasts"][0]
+    assert listed["content"]["track"] == {"folder": 2, "number": 15}
+
+
+@pytest.mark.parametrize(
+    "track", [{}, {"number": 0}, {"number": 10_000}, {"folder": 100, "number": 1}, {"number": 1, "foldr": 2}, 3]
+)
+async def test_what_is_no_track_is_refused(client: httpx.AsyncClient, track: object) -> None:
+    problem(await client.post("/broadcasts", json={"targets": TEXT["targets"], "track": track}), 422)
+
+
+async def test_a_track_and_a_text_are_two_broadcasts(client: httpx.AsyncClient) -> None:
+    said = problem(await client.post("/broadcasts", json=TEXT | {"track": {"number": 1}}), 422)
+    assert "either a text, a sound file, a track of the card or live voice" in said

@@ -178,6 +178,51 @@ def test_a_refusal_counts_until_a_receipt_comes(store: ControlStore) -> None:
     assert rows(store)["gate-1/hall"].stage == "refused"
 
 
+def test_a_command_whose_outcome_nobody_knows_fails_its_loudspeaker_in_any_order(store: ControlStore) -> None:
+    unknown = "unknown outcome: the agent restarted while executing"
+    add_site(store, "gate-1", SPEAKER, entry("hall", "loudspeaker"), entry("horn", "track_player"))
+    told = [
+        result(BROADCAST, "accepted", "speaker", time=at(1)),
+        result(BROADCAST, "failed", "speaker", reason=unknown, time=at(9)),
+        result(BROADCAST, "failed", "hall", reason=unknown, time=at(9)),
+        # Queued by what went on before the kill: a receipt of its own says more than the command's end.
+        receipt("queued", 2, device="hall"),
+        receipt("finished", 8, device="hall"),
+        result(BROADCAST, "refused", None, reason="clock unsure", time=at(5)),
+    ]
+    ends = set()
+    for number, order in enumerate(permutations(told)):
+        mine = UUID(int=number + 1)
+        issue(store, Target(agent="gate-1"), broadcast=mine)
+        news = []
+        for one in order:
+            name = "broadcast" if isinstance(one.data, Receipt) else "command"
+            news.append(event(one.data.model_copy(update={name: mine}), one.device, time=one.time))
+        # In one transaction or in several.
+        for part in [news] if number % 2 else [[one] for one in news]:
+            store.store_events([batch("gate-1", *part)])
+        found = {row.device: (row.stage, row.reason) for row in store.broadcast_receipts(str(mine))[0]}
+        ends.add((*sorted(found.items()), tally(store, mine)[:4]))
+    assert ends == {
+        (
+            ("hall", ("finished", "")),
+            ("horn", ("refused", "clock unsure")),
+            ("speaker", ("refused", unknown)),
+            (3, 1, 0, 2),
+        )
+    }
+
+
+def test_what_only_plays_tracks_of_its_card_is_expected_too(store: ControlStore) -> None:
+    add_site(store, "gate-1", entry("horn", "track_player"), entry("gate", "door"))
+    issue(store, Target(area=TOWNSHIP))
+    assert list(rows(store)) == ["gate-1/horn"]
+    assert store.loudspeaker_areas() == frozenset({VILLAGE})
+    assert store.loudspeakers_by_area(None, None) == {VILLAGE: {("gate-1", "horn")}}
+    with pytest.raises(Nobody):
+        issue(store, Target(agent="gate-1", device="gate"), broadcast=UUID(int=9))
+
+
 def test_two_devices_of_one_agent_have_a_command_each(store: ControlStore) -> None:
     add_site(store, "gate-1", SPEAKER, entry("hall", "loudspeaker"), entry("roof", "loudspeaker"))
     commands = issue(store, Target(agent="gate-1", device="speaker"), Target(agent="gate-1", device="hall"))
