@@ -104,8 +104,8 @@ def test_it_begins_at_once_if_told_so(collector: Collector, village: Village, wo
     run = village(*words, "--now")
     assert "ready" not in run.stderr
     assert "Speak now" in run.stderr
-    asked = collector.asked()
-    assert asked.index(f"POST {VOICE}") < asked.index(f"GET {SHOW}")
+    # At most to show how it ended.
+    assert collector.asked().count(f"GET {SHOW}") <= 1
 
 
 def test_enter_begins_at_once(collector: Collector, words: tuple[str, ...]) -> None:
