@@ -209,3 +209,27 @@ def test_old_broadcasts_are_forgotten(desk: Desk) -> None:
     desk.control.purge_events(at(3700))
     assert desk.control.broadcast(str(broadcast)) is None
     assert desk.control.broadcast_receipts(str(broadcast)) == ([], [])
+
+
+async def test_who_comes_back_is_sent_what_was_for_its_tags_and_its_withdrawal(
+    desk: Desk, control: ControlStore
+) -> None:
+    school = (entry("speaker", "loudspeaker", tags=("school",)), entry("horn", "loudspeaker"))
+    for agent in ("gate-3", "gate-4"):
+        await asyncio.to_thread(add_site, control, agent, *school, online=False)
+    schools, rest = Target(area=VILLAGE, tags=("school",)), Target(agent="gate-3")
+    broadcast = await desk.issue(schools, rest)
+    await desk.connect("gate-3", 300)
+    # gate-1 is away, and gate-2 has no such loudspeaker.
+    assert await desk.look(303) == ["village/1/agent/gate-3/command"] * 2
+    sent = desk.outbox.commands()
+    assert sent[:2] == sent[2:]
+    assert [command.target for command in sent[2:]] == [schools, Target(agent="gate-3", without=("school",))]
+    record = await asyncio.to_thread(control.broadcast, str(broadcast))
+    assert record is not None
+    await desk.service.withdraw(record, "chief", "")
+    await desk.connect("gate-4", 400)
+    # gate-3 has answered nothing, either.
+    assert await desk.look(403) == [*["village/1/agent/gate-3/command"] * 2, "village/1/agent/gate-4/command"]
+    last = desk.outbox.commands()[-1]
+    assert (last.target, last.arguments) == (Target(agent="gate-4", tags=("school",)), Withdraw(broadcast=broadcast))
