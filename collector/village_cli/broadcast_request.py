@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -102,6 +102,12 @@ def read_track(words: str) -> dict[str, int]:
             exit_code=USAGE,
         )
     return {"folder": int(match[1] or 0), "number": int(match[2])}
+
+
+def track_place(track: Mapping[str, Any]) -> str:
+    """Return the place of a track of the API as people write it."""
+    folder = track.get("folder") or 0
+    return f"{folder}/{track.get('number')}" if folder else f"{track.get('number')}"
 
 
 def waits(wait: bool | None, document: dict[str, Any], moment: datetime) -> bool:

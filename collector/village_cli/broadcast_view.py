@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from village_cli.broadcast_request import track_place
 from village_cli.broadcast_watch import Row, View
 from village_cli.documents import number, part, rows, text
 from village_cli.tables import Cell, Table, console, on_terminal, render, say, show
@@ -103,9 +104,7 @@ def headline(view: View, language: Language) -> str:
 def _sound(content: Mapping[str, Any], language: Language) -> str:
     track = part(content, "track")
     if track:
-        folder, number = text(track, "folder"), text(track, "number")
-        place = number if folder in {"", "0"} else f"{folder}/{number}"
-        return word("broadcast_track", language).format(place=place)
+        return word("broadcast_track", language).format(place=track_place(track))
     kind = "broadcast_voice" if content.get("live") else "broadcast_file"
     return text(content, "text") or word(kind, language)
 

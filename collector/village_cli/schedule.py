@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from village_cli.broadcast_request import read_track, track_place
 from village_cli.documents import part, rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AreaOption, JsonOption, ToOption, connect, examples, settings_of
@@ -80,8 +81,10 @@ def schedule_import(
 
     导入 .ics 日历为节目；编号相同的会被替换。
 
-    Attached files (ATTACH, paths beside the calendar) are uploaded; without any the description is spoken.
-    附件音频会上传；无附件时播报事件描述。
+    Attached files (ATTACH, paths beside the calendar) are uploaded; without any the description is spoken. ATTACH:village-track:2/15
+    plays a track of the loudspeakers' own cards.
+
+    附件音频会上传；无附件时播报事件描述；ATTACH:village-track:2/15 播放存储卡曲目。
     """
     from village_wire.ics import InvalidCalendar, read_calendar
 
@@ -189,9 +192,13 @@ def _programme(client: Client, entry: Entry, folder: Path) -> dict[str, Any]:
     }
 
 
-def _item(client: Client, piece: Piece, folder: Path) -> dict[str, str]:
+def _item(client: Client, piece: Piece, folder: Path) -> dict[str, Any]:
+    from village_wire.ics import TRACK
+
     if piece.text:
         return {"text": piece.text}
+    if piece.sound.startswith(TRACK):
+        return {"track": read_track(piece.sound.removeprefix(TRACK))}
     if piece.sound.startswith(SOUND):
         return {"audio": piece.sound.removeprefix(SOUND)}
     path = folder / piece.sound.removeprefix("file://")
@@ -211,14 +218,19 @@ def _item(client: Client, piece: Piece, folder: Path) -> dict[str, str]:
     return {"audio": text(answer.document, "sha256")}
 
 
+def _piece(item: Mapping[str, Any]) -> Piece:
+    from village_wire.ics import TRACK, Piece
+
+    if item.get("track"):
+        return Piece(sound=TRACK + track_place(part(item, "track")))
+    return Piece(text=text(item, "text")) if item.get("text") else Piece(sound=SOUND + text(item, "audio"))
+
+
 def _entry(programme: Mapping[str, Any]) -> Entry:
-    from village_wire.ics import Entry, Piece
+    from village_wire.ics import Entry
     from village_wire.recurrence import Recurrence
 
-    pieces = [
-        Piece(text=text(item, "text")) if item.get("text") else Piece(sound=SOUND + text(item, "audio"))
-        for item in rows(programme, "items")
-    ]
+    pieces = [_piece(item) for item in rows(programme, "items")]
     volume = programme.get("volume")
     return Entry(
         text(programme, "id"),

@@ -62,6 +62,20 @@ async def test_a_calendar_comes_in_is_listed_goes_out_and_away(site: Site, tmp_p
     assert (gone.code, "no programme morning" in gone.stderr) == (1, True)
 
 
+async def test_tracks_of_the_card_come_in_and_go_out_again(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "tracks.ics"
+    attached = "ATTACH:village-track:3\nATTACH:village-track:2/15"
+    await asyncio.to_thread(file.write_text, CALENDAR.replace("ATTACH:anthem.wav", attached))
+    ended = await site.run("schedule", "import", str(file), "--to", VILLAGE, "--json")
+    (anthem,) = [one for one in json.loads(ended.stdout)["programmes"] if one["id"] == "anthem"]
+    assert anthem["items"] == [{"track": {"folder": 0, "number": 3}}, {"track": {"folder": 2, "number": 15}}]
+    exported = (await site.run("schedule", "export", "--to", VILLAGE)).stdout.splitlines()
+    assert [line for line in exported if line.startswith("ATTACH")] == attached.split("\n")
+    await asyncio.to_thread(file.write_text, CALENDAR.replace("ATTACH:anthem.wav", "ATTACH:village-track:x"))
+    bad = await site.run("schedule", "import", str(file), "--to", VILLAGE)
+    assert (bad.code, "x is no track." in bad.stderr) == (2, True)
+
+
 async def test_what_can_not_be_imported_is_named(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "autumn.ics"
     await asyncio.to_thread(file.write_text, CALENDAR.replace("FREQ=DAILY", "FREQ=HOURLY"))

@@ -28,7 +28,9 @@ recurrences = st.builds(
     holidays=st.lists(st.dates(), min_size=1, max_size=3).map(tuple),
     on_holidays=st.sampled_from(("leave_out", "only")),
 )  # fmt: skip
-pieces = texts.map(lambda text: Piece(text=text)) | st.just(Piece(sound="urn:sha256:" + "a" * 64))
+pieces = texts.map(lambda text: Piece(text=text)) | st.sampled_from(
+    (Piece(sound="urn:sha256:" + "a" * 64), Piece(sound="village-track:3"), Piece(sound="village-track:2/15"))
+)
 entries = st.builds(
     Entry,
     id=st.from_regex(r"[A-Za-z0-9._@:+-]{1,40}", fullmatch=True),

@@ -83,7 +83,7 @@ def test_a_document_has_a_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"rank": "emergency"}, {"rank": "alert"}, {"items": ()}, {"items": [{}]}, {"category": "adverts"}, {"max_seconds": 5}]
+    "more", [{"rank": "emergency"}, {"rank": "alert"}, {"items": ()}, {"items": [{}]}, {"items": [{"text": "x", "track": {"number": 1}}]}, {"category": "adverts"}, {"max_seconds": 5}]
 )  # fmt: skip
 def test_what_a_programme_must_not_be(more: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -51,8 +51,12 @@ class InvalidCalendar(ValueError):
     """Not a calendar that can be used; the text says where and why."""
 
 
+#: What a track of the loudspeaker's own card is attached by; its number follows, or `folder/number`.
+TRACK = "village-track:"
+
+
 class Piece(NamedTuple):
-    """One piece of a playlist: a text, or where a sound is (`urn:sha256:…`, or a path)."""
+    """One piece of a playlist: a text, or where a sound is (`urn:sha256:…`, `village-track:2/15` on the loudspeaker's card, or a path)."""
 
     text: str = ""
     sound: str = ""
@@ -135,7 +139,8 @@ def _event_lines(entry: Entry, now: datetime) -> Iterator[str]:
         yield f"DESCRIPTION:{_escape(entry.pieces[0].text)}"
     else:
         for piece in entry.pieces:
-            yield f"X-VILLAGE-TEXT:{_escape(piece.text)}" if piece.text else f"ATTACH;FMTTYPE=audio/ogg:{piece.sound}"
+            kind = "" if piece.sound.startswith(TRACK) else ";FMTTYPE=audio/ogg"
+            yield f"X-VILLAGE-TEXT:{_escape(piece.text)}" if piece.text else f"ATTACH{kind}:{piece.sound}"
     yield f"X-VILLAGE-CLASS:{entry.rank}"
     if entry.volume is not None:
         yield f"X-VILLAGE-VOLUME:{entry.volume:g}"

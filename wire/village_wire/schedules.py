@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from village_wire import signed
-from village_wire.broadcasts import Audio, Category
+from village_wire.broadcasts import Audio, Category, Track
 from village_wire.clocks import format_time
 from village_wire.commands import MAX_SPOKEN, Target
 from village_wire.events import first_problem
@@ -49,15 +49,16 @@ class _Model(BaseModel):
 
 
 class Item(_Model):
-    """One piece of a playlist: a text that is spoken, or a sound file."""
+    """One piece of a playlist: a text that is spoken, a sound file, or a track of the loudspeaker's own card."""
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_SPOKEN)] | None = None
     audio: Audio | None = None
+    track: Track | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if (self.text is None) == (self.audio is None):
-            raise ValueError("a piece is either a text or a sound file")
+        if [self.text, self.audio, self.track].count(None) != 2:
+            raise ValueError("a piece is either a text, a sound file or a track of the card")
         return self
 
 

@@ -79,6 +79,7 @@ class Occurrence(NamedTuple):
                     title=programme.title,
                     text=item.text,
                     audio=item.audio,
+                    track=item.track,
                     start=start,
                     end=end,
                     volume=programme.volume,

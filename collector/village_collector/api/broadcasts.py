@@ -36,6 +36,10 @@ class TrackRequest(Track):
 
     model_config = ConfigDict(extra="forbid")
 
+    def wanted(self) -> Track:
+        """Return it as the wire has it."""
+        return Track(folder=self.folder, number=self.number)
+
 
 class BroadcastRequest(BaseModel):
     """What is to be heard, where, and when."""
@@ -188,7 +192,7 @@ async def _content(deps: Deps, request: BroadcastRequest) -> Broadcast:
             title=request.title,
             text=request.text,
             audio=audio,
-            track=request.track,
+            track=request.track and request.track.wanted(),
             start=request.start,
             end=request.end or max(request.start or now, now) + life,
             times=request.times,

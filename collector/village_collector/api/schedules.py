@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypedDict
 
 from village_collector.api.access import Broadcaster, Viewer
+from village_collector.api.broadcasts import TrackRequest
 from village_collector.api.commands import check_target, shown_target
 from village_collector.api.common import AreaQuery, answer
 from village_collector.api.deps import Deps, Provided
@@ -51,6 +52,7 @@ class ItemRequest(BaseModel):
     audio: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of a file of PUT /audio. 音频文件。"
     )
+    track: TrackRequest | None = Field(default=None, description="A track of the loudspeakers' own cards. 存储卡曲目。")
 
 
 class ProgrammeRequest(BaseModel):
@@ -266,7 +268,7 @@ async def _programme(deps: Deps, request: ProgrammeRequest) -> Programme:
         if one.audio is not None and audio is None:
             raise Problem(404, f"no sound file {one.audio}", "audio")
         try:
-            items.append(Item(text=one.text, audio=audio))
+            items.append(Item(text=one.text, audio=audio, track=one.track and one.track.wanted()))
         except ValidationError as error:
             raise Problem(422, f"programme {request.id}: {first_problem(error)}", "bad_request") from None
     return Programme(
@@ -316,6 +318,8 @@ def _entry(deps: Deps, record: ScheduleRecord) -> dict[str, Any]:
 
 
 def _item(item: Item) -> dict[str, Any]:
+    if item.track is not None:
+        return {"track": item.track.model_dump()}
     if item.audio is None:
         return {"text": item.text}
     return {"audio": item.audio.sha256, "seconds": item.audio.seconds}

@@ -20,7 +20,7 @@ from village_agent.disk import DiskThread
 from village_agent.identity.keyring import PinnedKey
 from village_agent.loudspeaker.programme import LEAD_SECONDS, TOLERANCE_SECONDS, Around, Programmes
 from village_agent.loudspeaker.schedules import FILE, Schedules
-from village_wire.broadcasts import Audio
+from village_wire.broadcasts import Audio, Track
 from village_wire.commands import Broadcast, Target
 from village_wire.events import EventData, Receipt
 from village_wire.recurrence import Recurrence
@@ -125,18 +125,23 @@ async def boxes(tmp_path: Path) -> AsyncIterator[Callable[..., Box]]:
 async def test_a_programme_is_handed_over_shortly_before_its_time_each_day_and_once(boxes: Callable[..., Box]) -> None:
     box = boxes()
     await box.begin()
-    await box.take(programme(items=(Item(text="一"), Item(audio=SOUND)), volume=40))
+    await box.take(
+        programme(items=(Item(text="一"), Item(audio=SOUND), Item(track=Track(folder=2, number=15))), volume=40)
+    )
     await box.at(DUE - timedelta(seconds=LEAD_SECONDS + 1))
     assert not box.queued
     for seconds in (LEAD_SECONDS - 1, 10, 0, -10, -3000):
         await box.at(DUE - timedelta(seconds=seconds))
     await box.at(DUE + timedelta(days=1, seconds=-5))
-    assert box.heard == [("speaker", text, DUE + timedelta(days=day)) for day in (0, 1) for text in ("一", "sound")]
+    assert box.heard == [
+        ("speaker", text, DUE + timedelta(days=day)) for day in (0, 1) for text in ("一", "sound", "sound")
+    ]
+    assert box.queued[2][2].track == Track(folder=2, number=15)
     first = box.queued[0][2]
     assert (first.rank, first.category, first.volume, first.chime) == ("routine", "anti_fraud", 40, True)
     assert first.end == DUE + timedelta(hours=1)
     assert not box.queued[1][2].chime, "a playlist has one chime"
-    assert len({identity for _, identity, _ in box.queued}) == 4
+    assert len({identity for _, identity, _ in box.queued}) == 6
     assert box.sounds == {SOUND.sha256}
 
 

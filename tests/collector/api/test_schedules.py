@@ -73,7 +73,7 @@ async def test_programmes_are_added_changed_and_removed(client: httpx.AsyncClien
         ({"when": {"start": "2026-11-25T06:30:00Z"}}, "no offset"),
         ({"when": {"start": "2026-11-25T06:30:00", "zone": "Mars/Base"}}, "unknown time zone"),
         ({"rank": "emergency"}, "notice"),
-        ({"items": [{}]}, "either a text or a sound file"),
+        ({"items": [{}]}, "either a text, a sound file or a track"),
         ({"items": []}, "at least 1"),
         ({"id": "no id"}, "pattern"),
     ],
