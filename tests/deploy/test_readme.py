@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from village_demo.round import Round
+from village_demo.desk import Desk
 from village_demo.site import Village
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -47,7 +47,7 @@ async def village(tmp_path: Path) -> AsyncIterator[Village]:
     async with place.site_broker():
         try:
             await place.start()
-            await Round(place, tmp_path, print).wait_all_ok()
+            await Desk(place, tmp_path).wait_all_ok()
             yield place
         finally:
             await place.stop()

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil.rrule import rrulestr
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -62,10 +62,18 @@ def slowly(rule: str, start: datetime, zone: str, first: datetime, last: datetim
     return sorted(time for time in found if first <= time < last)
 
 
+def first_of(rule: str, start: datetime) -> datetime:
+    """Return when a rule is due first; every second month from February on is never January."""
+    found = next(iter(rrulestr(rule, dtstart=start)), None)
+    assume(found is not None)
+    assert found is not None
+    return found
+
+
 @settings(max_examples=300, deadline=None)
 @given(rules(), starts, st.sampled_from(ZONES), st.integers(-50, 4000), st.integers(0, 400))
 def test_what_is_jumped_over_changes_nothing(rule: str, start: datetime, zone: str, ahead: int, days: int) -> None:
-    start = next(iter(rrulestr(rule, dtstart=start)))
+    start = first_of(rule, start)
     made = Recurrence(start=start, zone=zone, rule=rule)
     first = start.replace(tzinfo=UTC) + timedelta(days=ahead)
     last = first + timedelta(days=days)
@@ -75,7 +83,7 @@ def test_what_is_jumped_over_changes_nothing(rule: str, start: datetime, zone: s
 @settings(max_examples=60, deadline=None)
 @given(rules(), starts, st.integers(0, 700), st.integers(1, 399))
 def test_two_windows_are_the_whole(rule: str, start: datetime, ahead: int, cut: int) -> None:
-    start = next(iter(rrulestr(rule, dtstart=start)))
+    start = first_of(rule, start)
     made = Recurrence(start=start, rule=rule)
     first = start.replace(tzinfo=UTC) + timedelta(days=ahead)
     middle, last = first + timedelta(days=cut), first + MAX_WINDOW
