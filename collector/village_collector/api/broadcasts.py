@@ -16,12 +16,13 @@ from village_collector.api.commands import check_target, shown_target
 from village_collector.api.common import BroadcastPath, Limit, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
+from village_collector.api.targets import TargetRequest, expanded
 from village_collector.broadcasts.service import MAX_WAIT, Report
-from village_collector.commands import CommandProblem, NotSent, TooManyWaiters, UnknownTarget
+from village_collector.commands import CommandProblem, NotSent, TooManyWaiters, UnknownTarget, with_tags
 from village_collector.stores.broadcast_records import Nobody
 from village_wire.broadcasts import Audio, Category, Class, Track
 from village_wire.clocks import Instant
-from village_wire.commands import MAX_SPOKEN, Broadcast, Target
+from village_wire.commands import ABILITIES, MAX_SPOKEN, Broadcast, Target
 from village_wire.events import first_problem
 
 router = APIRouter(tags=["broadcasts"])
@@ -46,7 +47,9 @@ class BroadcastRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    targets: list[Target] = Field(min_length=1, max_length=MAX_TARGETS, description="Areas, agents, devices. 目标。")
+    targets: list[TargetRequest] = Field(
+        min_length=1, max_length=MAX_TARGETS, description="Areas, agents, devices, tags. 目标。"
+    )
     rank: Class = Field(default="notice", description="Its class. 类别。")
     title: str = Field(default="", max_length=80, description="What it is called in lists. 标题。")
     text: str | None = Field(default=None, min_length=1, max_length=MAX_SPOKEN, description="To be spoken. 播报文本。")
@@ -85,7 +88,7 @@ async def issue(deps: Provided, caller: Broadcaster, request: BroadcastRequest) 
     Every loudspeaker is meant once, however the targets overlap. Agents that are away are sent it when they come back before its end.
     向目标内所有扬声器播报文本、音频或其存储卡曲目；须在每个目标内具有播报权限。离线代理在截止前恢复连接时会补发。
     """
-    targets = list(dict.fromkeys(request.targets))
+    targets = await expanded(deps, caller, request.targets, "broadcast", ABILITIES["broadcast"], "broadcast.issue")
     areas = [await check_target(deps, caller, target, "broadcast") for target in targets]
     content = await _content(deps, request)
     broadcast = deps.broadcasts.new_id()
@@ -256,7 +259,8 @@ def why_nobody(deps: Deps, target: Target) -> Problem:
         known = control.has_agent(target.agent or "")
     if not known:
         return Problem(404, str(UnknownTarget.of(target)), "unknown")
-    return Problem(409, f"{shown_target(target)} has no loudspeaker", "no_ability")
+    place = shown_target(target.model_copy(update={"tags": ()}))
+    return Problem(409, f"{place} has no loudspeaker{with_tags(target.tags)}", "no_ability")
 
 
 async def _document(caller: Caller, broadcast: str, report: Report | None, status: int = 200) -> Response:

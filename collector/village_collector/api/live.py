@@ -20,6 +20,7 @@ from village_collector.api.commands import check_target, shown_target
 from village_collector.api.common import BroadcastPath, answer
 from village_collector.api.deps import Provided
 from village_collector.api.problems import Problem
+from village_collector.api.targets import TargetRequest, expanded
 from village_collector.commands import CommandProblem, NotSent
 from village_collector.live.ogg import BadStream
 from village_collector.live.overlap import Placed
@@ -27,7 +28,7 @@ from village_collector.live.places import FIRST_SECONDS, NotAnnounced, Taken, To
 from village_collector.live.service import Wish
 from village_collector.stores.broadcast_records import Nobody
 from village_wire.broadcasts import Category, Class
-from village_wire.commands import Target
+from village_wire.commands import ABILITIES, Target
 
 router = APIRouter(tags=["broadcasts"])
 
@@ -40,7 +41,9 @@ class LiveRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    targets: list[Target] = Field(min_length=1, max_length=MAX_TARGETS, description="Areas, agents, devices. 目标。")
+    targets: list[TargetRequest] = Field(
+        min_length=1, max_length=MAX_TARGETS, description="Areas, agents, devices, tags. 目标。"
+    )
     rank: Class = Field(default="notice", description="Its class. 类别。")
     title: str = Field(default="", max_length=80, description="What it is called in lists. 标题。")
     volume: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="Percent. 音量。")
@@ -74,7 +77,7 @@ async def announce(deps: Provided, caller: Broadcaster, request: LiveRequest) ->
     Each tells when its amplifier is on, its chime over, and it listens: `GET /broadcasts/{broadcast}` with `wait` shows it.
     Who speaks there at the same or a higher class keeps the place (409); a lower one is ended. 预告实时喊话，须在每个目标内具有播报权限。
     """
-    targets = list(dict.fromkeys(request.targets))
+    targets = await expanded(deps, caller, request.targets, "broadcast", ABILITIES["broadcast"], "broadcast.live")
     areas = [await check_target(deps, caller, target, "broadcast") for target in targets]
     named = list(zip(targets, areas, strict=True))
     wish = Wish(request.rank, request.title, request.volume, request.chime, request.category)
