@@ -32,17 +32,12 @@ from village_agent.steadiness import Holds
 from village_agent.supervisor import Supervisor
 from village_agent.uplink import Uplink
 from village_wire import __version__
+from village_wire.address import BrokerAddress, SessionError, SessionSettings, Subscription
 from village_wire.events import AgentStarted, Alarm
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
 from village_wire.presence import AgentStatus, InvalidMessage, Inventory, decode_message, encode_message
-from village_wire.session import (
-    BrokerAddress,
-    Publication,
-    Received,
-    Session,
-    SessionError,
-    SessionSettings,
-    Subscription,
-)
+from village_wire.session import Session
 from village_wire.systemd import Notifier
 from village_wire.topics import AgentTopic, agent_subscriptions
 

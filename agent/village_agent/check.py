@@ -16,10 +16,11 @@ from village_agent.exposed import exposed_files
 from village_agent.identity.folder import Identity
 from village_agent.roster import Roster, Unit
 from village_drivers.kit import Driver, DriverError, DriverEvent
-from village_wire.address import CertificateRefused, refused_certificate, tls_context
+from village_wire.address import BrokerAddress, CertificateRefused, NotAuthorised, SessionError, SessionSettings
+from village_wire.connection import connect
 from village_wire.points import Value
-from village_wire.session import BrokerAddress, NotAuthorised, SessionError, SessionSettings, connect
 from village_wire.states import Status, advice
+from village_wire.tls import refused_certificate, tls_context
 
 #: A refusal follows the handshake within a round trip.
 _REFUSAL_SECONDS = 2.0

@@ -15,8 +15,8 @@ from village_agent.loudspeaker.settings import LoudspeakersTable
 from village_agent.tables import AgentTable, CollectorTable, DoorTable, OutboxTable
 from village_drivers.kit import Driver, DriverConfig
 from village_drivers.registry import DRIVERS
+from village_wire.address import BrokerAddress
 from village_wire.presence import MAX_DEVICES
-from village_wire.session import BrokerAddress
 from village_wire.settings import InvalidSettings, Problem, problem_at, problems_of, read_toml
 from village_wire.signed import decode_public_key
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from village_wire.address import NO_CHECK_TIME
+from village_wire.tls import NO_CHECK_TIME
 
 if TYPE_CHECKING:
     import http.client

@@ -48,7 +48,7 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    logging.getLogger("village_wire.session.mqtt").setLevel(logging.WARNING)
+    logging.getLogger("village_wire.connection.mqtt").setLevel(logging.WARNING)
 
 
 def main(config: Path, log_level: str) -> int:

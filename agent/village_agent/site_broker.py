@@ -7,16 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from village_drivers.kit import BrokerPort, BrokerSettings, Message, Misconfigured, NotConnected
-from village_wire.session import (
-    BrokerAddress,
-    Connection,
-    NotAuthorised,
-    Publication,
-    SessionError,
-    SessionSettings,
-    Subscription,
-    connect,
-)
+from village_wire.address import BrokerAddress, NotAuthorised, SessionError, SessionSettings, Subscription
+from village_wire.connection import Connection, connect
+from village_wire.outgoing import Publication
 
 
 class _Port:

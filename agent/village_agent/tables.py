@@ -9,9 +9,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from village_agent.steadiness import BETTER_SECONDS, WORSE_SECONDS
+from village_wire.address import BrokerAddress
 from village_wire.areas import Area
 from village_wire.ids import AgentId, DeviceId
-from village_wire.session import BrokerAddress
 from village_wire.signed import decode_public_key
 from village_wire.tags import Tags
 

@@ -19,10 +19,11 @@ from typing import Protocol
 from village_agent.outbox.file import Batch, Lane
 from village_agent.outbox.outbox import BATCH_BYTES, Outbox, OutboxUnavailable
 from village_agent.pace import Pace, TokenBucket
+from village_wire.address import SessionError
 from village_wire.events import CONTENT_JSON
+from village_wire.outgoing import Publication
 from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES, deflate
 from village_wire.presence import Ack, InvalidMessage, decode_message
-from village_wire.session import Publication, SessionError
 from village_wire.topics import AgentTopic
 
 _log = logging.getLogger(__name__)

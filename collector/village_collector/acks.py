@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from village_wire.session import Publication, SessionError
+from village_wire.address import SessionError
+from village_wire.outgoing import Publication
 from village_wire.topics import AgentTopic
 
 _log = logging.getLogger(__name__)

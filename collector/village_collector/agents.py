@@ -12,8 +12,8 @@ from functools import partial
 from village_collector.allowance import INVENTORIES, MAX_AGENTS, STATUSES, Allowance
 from village_collector.ports import ControlSink, StoreUnavailable
 from village_collector.retry import StoreRetry
+from village_wire.incoming import Received
 from village_wire.presence import AgentStatus, InvalidMessage, Inventory, decode_message
-from village_wire.session import Received
 
 _log = logging.getLogger(__name__)
 

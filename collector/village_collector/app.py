@@ -52,7 +52,9 @@ from village_collector.trust.authority import load_authority
 from village_collector.trust.enrolment import Addresses, Enrolment
 from village_collector.trust.key_files import load_audit_key
 from village_collector.trust.live_keys import KeysToAgents, LiveKeys
-from village_wire.session import Received, Session, SessionSettings
+from village_wire.address import SessionSettings
+from village_wire.incoming import Received
+from village_wire.session import Session
 from village_wire.systemd import Notifier
 
 _log = logging.getLogger(__name__)

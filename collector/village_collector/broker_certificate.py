@@ -19,7 +19,7 @@ from village_collector.ports import StoreUnavailable
 from village_collector.sections import BrokerSection
 from village_collector.trust.authority import CERTIFICATE_FILE as AUTHORITY_FILE
 from village_collector.trust.authority import Authority, Issued, collector_name
-from village_wire.session import BrokerAddress
+from village_wire.address import BrokerAddress
 
 _log = logging.getLogger(__name__)
 

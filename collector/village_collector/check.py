@@ -23,7 +23,8 @@ from village_collector.trust.authority import KEY_FILE as CA_KEY
 from village_collector.trust.authority import PROBE_NAME, load_authority
 from village_collector.trust.command_keys import KEY_FILE as COMMAND_KEY
 from village_collector.trust.command_keys import load_ring
-from village_wire.session import SessionError, SessionSettings, connect
+from village_wire.address import SessionError, SessionSettings
+from village_wire.connection import connect
 from village_wire.settings import InvalidSettings
 
 

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from village_collector.stores.command_records import CommandRecord, Progress, Receiver, ResultRecord
 from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import Scope
+from village_wire.address import SessionError
 from village_wire.commands import ABILITIES, Arguments, Command, Target, sign_command
 from village_wire.ids import uuid7
-from village_wire.session import Publication, SessionError
+from village_wire.outgoing import Publication
 from village_wire.topics import AgentTopic, AreaCommandTopic
 
 State = Literal["waiting", "done", "expired"]

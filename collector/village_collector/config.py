@@ -17,7 +17,7 @@ from village_collector.sections import (
     Section,
     TelemetrySection,
 )
-from village_wire.session import BrokerAddress
+from village_wire.address import BrokerAddress
 from village_wire.settings import InvalidSettings, Problem, load_toml
 
 #: Passwords and tokens are far shorter; a longer file is the wrong file.

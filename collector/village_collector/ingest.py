@@ -20,9 +20,11 @@ from village_collector.allowance import EVENTS, READINGS, Allowance, Variety
 from village_collector.mailbox import Mailbox
 from village_collector.ports import BadLine, ControlSink, DeadLetter, Problem, ReceivedEvents, TelemetryStore
 from village_collector.retry import StoreRetry
+from village_wire.address import Subscription
 from village_wire.events import Event, decode_events
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
 from village_wire.points import InvalidBatch, check_batch, inflate
-from village_wire.session import Publication, Received, Subscription
 from village_wire.topics import PREFIX, AgentTopic, InvalidTopic, collector_subscription, parse_topic
 
 _log = logging.getLogger(__name__)

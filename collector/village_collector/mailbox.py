@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 
-from village_wire.session import Received
+from village_wire.incoming import Received
 
 _log = logging.getLogger(__name__)
 

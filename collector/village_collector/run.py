@@ -33,7 +33,7 @@ def run(settings: Settings, log_level: str) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logging.basicConfig(level=log_level.upper(), handlers=[handler])
-    logging.getLogger("village_wire.session.mqtt").setLevel(logging.WARNING)
+    logging.getLogger("village_wire.connection.mqtt").setLevel(logging.WARNING)
     # Its warnings are about what strangers send, a line for each.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     try:

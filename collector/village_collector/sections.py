@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from village_wire.address import BrokerAddress
 from village_wire.ids import AGENT_PATTERN, DEVICE_PATTERN
-from village_wire.session import BrokerAddress
 
 EMBEDDED = "embedded"
 

@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from village_collector.ports import ReceivedEvents, StoreUnavailable
 from village_collector.trust.live_keys import keys_for
+from village_wire.address import SessionError, Subscription
 from village_wire.events import Event, StateChanged
 from village_wire.ids import uuid7
-from village_wire.session import Publication, Received, SessionError, Subscription
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
 from village_wire.time_answer import (
     EXPIRY_SECONDS,
     InvalidTime,

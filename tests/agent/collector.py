@@ -12,11 +12,14 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.agent.kit import until
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.commands import Command, sign_command
 from village_wire.events import CommandResult, Event, decode_events
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
 from village_wire.points import inflate
 from village_wire.presence import Ack, AgentStatus, Inventory, RefusedBatch, decode_message, encode_message
-from village_wire.session import BrokerAddress, Publication, Received, Session, SessionSettings, Subscription
+from village_wire.session import Session
 from village_wire.time_answer import TimeAnswer, read_time_request, sign_time_answer
 
 CHANNELS = ("status", "inventory", "telemetry", "event", "time")

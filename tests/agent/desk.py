@@ -23,7 +23,7 @@ from village_agent.roster import Unit
 from village_wire.broadcasts import Audio
 from village_wire.commands import Arguments, Broadcast, Command, Target, sign_command
 from village_wire.events import CommandResult, Event, Receipt
-from village_wire.session import Received
+from village_wire.incoming import Received
 
 NOWHERE, TABLE = Source(None), LoudspeakersTable()
 TOPIC = "village/1/agent/box/command"

@@ -14,8 +14,9 @@ from village_agent.disk import DiskThread
 from village_agent.outbox.outbox import Outbox
 from village_agent.pace import Pace
 from village_agent.uplink import Uplink
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.events import ButtonPressed
-from village_wire.session import BrokerAddress, Session, SessionSettings, Subscription
+from village_wire.session import Session
 
 
 async def main(folder: Path, broker: str) -> None:

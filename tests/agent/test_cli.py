@@ -21,10 +21,12 @@ from tests.agent.collector import KEY, Collector, collector
 from tests.agent.kit import AREA, until
 from tests.peers import free_port
 from tests.peers.mosquitto import Mosquitto
+from village_wire.address import BrokerAddress, SessionSettings
 from village_wire.commands import Command, Stop, Target
+from village_wire.connection import connect
 from village_wire.events import AgentStarted, StateChanged
+from village_wire.outgoing import Publication
 from village_wire.presence import encode_message
-from village_wire.session import BrokerAddress, Publication, SessionSettings, connect
 from village_wire.signed import encode_public_key
 
 PROGRAM = [sys.executable, "-m", "village_agent.cli"]

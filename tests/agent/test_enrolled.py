@@ -24,8 +24,10 @@ from tests.collector.mosquitto.kit import Site, site
 from tests.collector.people import api_client, token_for
 from village_agent.identity.folder import Identity, read_identity
 from village_collector.broker_certificate import BrokerCertificate
+from village_wire.address import BrokerAddress, SessionSettings
 from village_wire.commands import Command, Stop, Target, sign_command
-from village_wire.session import BrokerAddress, Publication, SessionSettings, connect
+from village_wire.connection import connect
+from village_wire.outgoing import Publication
 
 AGENT = [sys.executable, "-m", "village_agent.cli"]
 SECOND = "village_collector-" + "1" * 16

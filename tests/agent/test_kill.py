@@ -14,8 +14,8 @@ from tests.agent.test_uplink import uplink
 from tests.peers.mosquitto import Mosquitto
 from village_agent.pace import Pace
 from village_wire.events import Event, decode_events
+from village_wire.incoming import Received
 from village_wire.presence import Ack
-from village_wire.session import Received
 
 KILLS = 8
 

@@ -18,10 +18,12 @@ from tests.peers.mosquitto import Mosquitto
 from village_agent.outbox.file import FRESH_EVENTS
 from village_agent.pace import Pace
 from village_agent.uplink import WINDOW, Uplink
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.events import AgentStarted, ButtonPressed
+from village_wire.incoming import Received
 from village_wire.points import CONTENT_DEFLATED
 from village_wire.presence import Ack
-from village_wire.session import BrokerAddress, Received, Session, SessionSettings, Subscription
+from village_wire.session import Session
 
 PRESSED = ButtonPressed(action="single")
 

@@ -28,19 +28,13 @@ from village_collector.allowance import MAX_NAMES
 from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import EventFilter
 from village_collector.stores.merging import MAX_UNEXPECTED
+from village_wire.address import BrokerAddress, SessionError, SessionSettings, Subscription
+from village_wire.connection import Connection, connect
 from village_wire.events import Alarm, Event, encode_events
 from village_wire.ids import uuid7
+from village_wire.outgoing import Publication
 from village_wire.points import CONTENT_LINES, MAX_MESSAGE_BYTES
 from village_wire.presence import Ack, decode_message, encode_message
-from village_wire.session import (
-    BrokerAddress,
-    Connection,
-    Publication,
-    SessionError,
-    SessionSettings,
-    Subscription,
-    connect,
-)
 
 #: For so long the hostile agent sends what it can.
 SECONDS = 4.0
@@ -236,7 +230,15 @@ def test_results_of_others_are_not_overwritten_nor_counted(control: ControlStore
     command = str(uuid4())
     target = {"agent": "honest", "device": "gate"}
     control.add_command(
-        command, T0, T0 + timedelta(minutes=1), "li", target, {"kind": "unlock"}, ("door",), agent="honest", device="gate"
+        command,
+        T0,
+        T0 + timedelta(minutes=1),
+        "li",
+        target,
+        {"kind": "unlock"},
+        ("door",),
+        agent="honest",
+        device="gate",
     )
     lies = [
         result(command, "done", device, time=T0 + timedelta(hours=1)) for device in ("gate", None, "honest", "other")

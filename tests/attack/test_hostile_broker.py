@@ -33,8 +33,10 @@ from village_collector.trust.authority import Authority
 from village_emulators.line import Cable
 from village_emulators.osdp_reader import OsdpReaders
 from village_emulators.syn6288 import Syn6288Emulator
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.commands import Arguments, Broadcast, Command, Target, Unlock, sign_command
-from village_wire.session import BrokerAddress, Connection, Publication, SessionSettings, Subscription, connect
+from village_wire.connection import Connection, connect
+from village_wire.outgoing import Publication
 from village_wire.time_answer import TimeAnswer, sign_time_answer
 
 SCBK = bytes(range(16))

@@ -26,8 +26,9 @@ from village_agent.identity.enrolment import Impostor, enrol
 from village_cli.client import Client
 from village_cli.failures import Failure
 from village_cli.sessions import Session
+from village_wire.address import BrokerAddress, SessionError, SessionSettings
+from village_wire.connection import connect
 from village_wire.enrolment import EnrolmentToken, InvalidEnrolment, fingerprint
-from village_wire.session import BrokerAddress, SessionError, SessionSettings, connect
 
 SECRET = b"the-secret-of-this-test"
 _REFUSALS = (SessionError, NotReached, UploadFailed, Failure, Impostor, InvalidEnrolment)

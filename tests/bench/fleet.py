@@ -20,7 +20,7 @@ from village_agent.pace import Pace, TokenBucket
 from village_agent.tables import CollectorTable
 from village_agent.uplink import ACK_SECONDS, PROBE_CAP_SECONDS, WINDOW
 from village_wire.backoff import full_jitter
-from village_wire.session import ANSWER_SECONDS
+from village_wire.connection import ANSWER_SECONDS
 from village_wire.topics import agent_subscriptions
 
 #: As agents are configured by default.

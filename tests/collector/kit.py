@@ -17,11 +17,12 @@ from cryptography.x509.oid import NameOID
 from village_collector.ports import BadLine, Field, ReceivedEvents, Sample, StoreUnavailable
 from village_collector.stores.control import ControlStore
 from village_collector.trust.authority import Authority, own_certificate
+from village_wire.address import SessionError
 from village_wire.commands import Command, read_command
 from village_wire.events import CommandResult, Event, EventData, StateChanged
 from village_wire.ids import uuid7
+from village_wire.outgoing import Publication
 from village_wire.presence import AgentStatus, DeviceEntry, Inventory
-from village_wire.session import Publication, SessionError
 from village_wire.states import Status
 
 VILLAGE = "441900003001"

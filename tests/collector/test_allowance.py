@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from village_collector import allowance
 from village_collector.allowance import MAX_NAMES, Allowance, Variety
 from village_collector.mailbox import Mailbox
+from village_wire.incoming import Received
 from village_wire.points import InvalidBatch, check_batch
-from village_wire.session import Received
 
 DAY = 86_400.0
 

@@ -17,16 +17,11 @@ import pytest
 from tests.peers import free_port
 from village_collector import broker
 from village_collector.broker import BrokerFailed, EmbeddedBroker
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
+from village_wire.connection import Connection, connect
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
 from village_wire.points import MAX_MESSAGE_BYTES
-from village_wire.session import (
-    BrokerAddress,
-    Connection,
-    Publication,
-    Received,
-    SessionSettings,
-    Subscription,
-    connect,
-)
 
 
 @asynccontextmanager

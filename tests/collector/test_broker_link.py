@@ -5,7 +5,8 @@ import time
 import pytest
 
 from village_collector.broker_link import LOST_SECONDS, RETURN_SECONDS, BrokerLink
-from village_wire.session import BrokerAddress, Session, SessionSettings
+from village_wire.address import BrokerAddress, SessionSettings
+from village_wire.session import Session
 
 
 @pytest.fixture

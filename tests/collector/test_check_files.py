@@ -13,8 +13,9 @@ from village_collector.api_certificate import ApiCertificate
 from village_collector.check_files import api_certificate, exposed_secrets
 from village_collector.config import load_settings
 from village_collector.trust.authority import load_authority
-from village_wire.address import BrokerAddress, SessionError, tls_context
+from village_wire.address import BrokerAddress, SessionError
 from village_wire.settings import InvalidSettings
+from village_wire.tls import tls_context
 
 NOW = datetime.now(UTC)
 

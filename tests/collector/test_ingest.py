@@ -25,9 +25,9 @@ from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import EventFilter
 from village_collector.stores.sqlite import SqliteStore
 from village_wire.events import encode_events
+from village_wire.incoming import Received
 from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES, MAX_INFLATED_BYTES, deflate, encode_point
 from village_wire.presence import Ack, decode_message, encode_message
-from village_wire.session import Received
 
 _TELEMETRY, _EVENT = "village/1/agent/a1/telemetry", "village/1/agent/a1/event"
 _ACK = "village/1/agent/a1/ack"

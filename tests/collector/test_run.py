@@ -23,10 +23,12 @@ import pytest
 
 from tests.collector.kit import SITE, inventory, state, status
 from tests.collector.people import api_client
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
+from village_wire.connection import Connection, connect
 from village_wire.events import Event, encode_events
+from village_wire.outgoing import Publication
 from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES, MAX_INFLATED_BYTES, deflate, encode_point
 from village_wire.presence import Ack, AgentStatus, decode_message, encode_message
-from village_wire.session import BrokerAddress, Connection, Publication, SessionSettings, Subscription, connect
 from village_wire.signed import decode_public_key
 
 _TOPIC = "village/1/agent/a1/"

@@ -19,19 +19,14 @@ from tests.collector.kit import SITE, VILLAGE, inventory, signing_request, statu
 from tests.collector.people import api_client
 from tests.collector.test_run import Program, line, program
 from village_wire import signed
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.command_keys import CommandKeys, read_command_keys
 from village_wire.commands import Command, read_command
+from village_wire.connection import Connection, connect
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
 from village_wire.points import CONTENT_LINES
 from village_wire.presence import encode_message
-from village_wire.session import (
-    BrokerAddress,
-    Connection,
-    Publication,
-    Received,
-    SessionSettings,
-    Subscription,
-    connect,
-)
 from village_wire.time_answer import TimeRequest, encode_time_request, read_time_answer
 from village_wire.topics import AgentTopic, agent_subscriptions
 

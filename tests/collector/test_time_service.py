@@ -14,7 +14,7 @@ from tests.agent.kit import running, until
 from tests.collector.kit import SESSION, T0, Outbox, add_site, at, batch, state
 from village_collector.stores.control import ControlStore
 from village_collector.time_service import MAX_PER_AGENT, MAX_PER_SECOND, TimeService
-from village_wire.session import Received
+from village_wire.incoming import Received
 from village_wire.time_answer import EXPIRY_SECONDS, TimeAnswer, TimeRequest, encode_time_request, read_time_answer
 
 NONCE = "5e" * 16

@@ -22,7 +22,8 @@ from tests.faults.false_offline_world import DAY, Centre, Life, Outage, at, is_i
 from village_collector.agent_health import LINK_GRACE, SILENT_AFTER
 from village_collector.broker_link import RETURN_SECONDS, BrokerLink
 from village_collector.health import evaluate
-from village_wire.session import BrokerAddress, Session, SessionSettings
+from village_wire.address import BrokerAddress, SessionSettings
+from village_wire.session import Session
 
 GRACE = LINK_GRACE.total_seconds()
 #: A greeting and the states behind it are on their way for so long at the most.

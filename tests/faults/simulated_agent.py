@@ -20,7 +20,9 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from village_wire.address import BrokerAddress, SessionError, SessionSettings, Subscription
 from village_wire.commands import ABILITIES, InvalidCommand, read_command
+from village_wire.connection import Connection, connect
 from village_wire.events import (
     CONTENT_JSON,
     ButtonPressed,
@@ -31,18 +33,10 @@ from village_wire.events import (
     encode_events,
 )
 from village_wire.ids import uuid7
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
 from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES, deflate, encode_point
 from village_wire.presence import Ack, AgentStatus, DeviceEntry, Inventory, decode_message, encode_message
-from village_wire.session import (
-    BrokerAddress,
-    Connection,
-    Publication,
-    Received,
-    SessionError,
-    SessionSettings,
-    Subscription,
-    connect,
-)
 from village_wire.topics import AgentTopic, agent_subscriptions
 
 AREA = "441900003001"

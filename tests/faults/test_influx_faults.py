@@ -24,9 +24,10 @@ from village_collector.stores.influx import InfluxAddress, InfluxStore
 from village_collector.stores.influx.plan import Admin, Wish
 from village_collector.stores.influx.rest import Rest
 from village_collector.stores.influx.setup import Setup
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
 from village_wire.points import CONTENT_LINES, encode_point
 from village_wire.presence import Ack, decode_message
-from village_wire.session import Publication, Received
 
 #: A line of each batch in its own nanosecond, so that what is stored can be counted.
 _LINES = 50

@@ -23,9 +23,11 @@ from tests.peers.mosquitto import Mosquitto
 from village_collector.ports import TelemetryStore
 from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import EventFilter
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.events import decode_events
+from village_wire.incoming import Received
 from village_wire.points import inflate
-from village_wire.session import BrokerAddress, Received, Session, SessionSettings, Subscription
+from village_wire.session import Session
 from village_wire.signed import encode_public_key
 
 AGENTS = 20

@@ -13,8 +13,9 @@ from tests.agent.kit import running, until
 from tests.faults.compare import Comparison
 from tests.faults.simulated_agent import SimulatedAgent
 from tests.peers.mosquitto import Mosquitto
+from village_wire.address import BrokerAddress
+from village_wire.incoming import Received
 from village_wire.presence import Ack
-from village_wire.session import BrokerAddress, Received
 
 
 def stored(comparison: Comparison, agent: SimulatedAgent, far: Collector) -> Comparison:

@@ -25,9 +25,11 @@ from tests.faults.collectors import CollectorProgram, Stores, collector_program,
 from tests.peers.mosquitto import Mosquitto
 from village_collector.live.ogg import OpusReader
 from village_collector.live.places import LOST_SECONDS
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.commands import Broadcast, read_command
+from village_wire.incoming import Received
 from village_wire.live import decode_packet
-from village_wire.session import BrokerAddress, Received, Session, SessionSettings, Subscription
+from village_wire.session import Session
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg: apt install ffmpeg")
 

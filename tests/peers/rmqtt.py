@@ -11,15 +11,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.peers import free_port, peer
-from village_wire.session import (
-    BrokerAddress,
-    Connection,
-    Publication,
-    SessionError,
-    SessionSettings,
-    Subscription,
-    connect,
-)
+from village_wire.address import BrokerAddress, SessionError, SessionSettings, Subscription
+from village_wire.connection import Connection, connect
+from village_wire.outgoing import Publication
 
 _NODE = """\
 node.id = {id}

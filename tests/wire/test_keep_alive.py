@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.peers.mosquitto import Mosquitto
-from village_wire.session import BrokerAddress, Publication, Session, SessionSettings, Subscription
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
+from village_wire.outgoing import Publication
+from village_wire.session import Session
 
 _PING = b"\xc0\x00"
 

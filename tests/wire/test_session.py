@@ -15,18 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.peers import free_port
 from tests.peers.mosquitto import Mosquitto
-from village_wire.session import (
-    BrokerAddress,
-    Connection,
-    NotAuthorised,
-    Publication,
-    Received,
-    Session,
-    SessionError,
-    SessionSettings,
-    Subscription,
-    connect,
-)
+from village_wire.address import BrokerAddress, NotAuthorised, SessionError, SessionSettings, Subscription
+from village_wire.connection import Connection, connect
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
+from village_wire.session import Session
 
 
 @pytest_asyncio.fixture
@@ -170,7 +163,7 @@ def test_a_password_is_never_shown() -> None:
 
 
 async def test_a_broker_that_never_answers_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("village_wire.session.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("village_wire.connection.ANSWER_SECONDS", 0.2)
     gone = asyncio.Event()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

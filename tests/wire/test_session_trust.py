@@ -16,18 +16,12 @@ from tests.collector.kit import signing_request
 from tests.peers.mosquitto import Mosquitto
 from village_collector.trust.authority import Authority, Issued, load_authority
 from village_collector.trust.key_files import key_pem
-from village_wire.address import refused_certificate, tls_context
-from village_wire.session import (
-    BrokerAddress,
-    CertificateRefused,
-    Publication,
-    Received,
-    Session,
-    SessionError,
-    SessionSettings,
-    Subscription,
-    connect,
-)
+from village_wire.address import BrokerAddress, CertificateRefused, SessionError, SessionSettings, Subscription
+from village_wire.connection import connect
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
+from village_wire.session import Session
+from village_wire.tls import refused_certificate, tls_context
 
 YEAR = timedelta(days=365)
 

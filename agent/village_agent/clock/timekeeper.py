@@ -13,8 +13,9 @@ from village_agent.clock.clock import SECOND_NS, Clock, RejectedAnswer, from_ns
 from village_agent.clock.dating import date_time
 from village_agent.clock.system import boot_ns, synchronised_ns
 from village_agent.identity.keyring import Keys
+from village_wire.address import SessionError
 from village_wire.backoff import full_jitter
-from village_wire.session import Publication, SessionError
+from village_wire.outgoing import Publication
 from village_wire.time_answer import (
     EXPIRY_SECONDS,
     InvalidTime,

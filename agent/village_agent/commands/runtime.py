@@ -30,7 +30,7 @@ from village_agent.roster import Roster
 from village_drivers.kit import Device
 from village_wire.commands import BadSignature, Command, InvalidCommand, read_command
 from village_wire.events import Alarm, CommandResult, Event
-from village_wire.session import Received
+from village_wire.incoming import Received
 
 _log = logging.getLogger(__name__)
 

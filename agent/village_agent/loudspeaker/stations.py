@@ -32,7 +32,7 @@ from village_drivers.kit import Misconfigured
 from village_wire.broadcasts import LOUDSPEAKER_ABILITIES, Stage
 from village_wire.commands import Broadcast, Target
 from village_wire.events import Receipt
-from village_wire.session import Received
+from village_wire.incoming import Received
 from village_wire.tags import meant
 
 _log = logging.getLogger(__name__)

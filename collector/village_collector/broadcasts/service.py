@@ -23,10 +23,11 @@ from village_collector.stores.broadcast_reads import BroadcastRecord, SentTarget
 from village_collector.stores.control import ControlStore
 from village_collector.stores.control_reads import Scope
 from village_collector.stores.speech_records import SpeechRecord
+from village_wire.address import SessionError
 from village_wire.broadcasts import Audio
 from village_wire.commands import Arguments, Broadcast, Command, Target, Withdraw, sign_command
 from village_wire.ids import uuid7
-from village_wire.session import Publication, SessionError
+from village_wire.outgoing import Publication
 from village_wire.topics import AgentTopic, AreaCommandTopic
 
 #: What is to be said later than in a week belongs into a schedule.

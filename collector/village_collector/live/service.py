@@ -31,7 +31,7 @@ from village_collector.stores.speech_records import SpeechRecord
 from village_wire.broadcasts import MAX_LIVE_SECONDS, Category, Class, Voice
 from village_wire.commands import Broadcast
 from village_wire.live import FRAMES_PER_PACKET, SILENCE_SECONDS
-from village_wire.session import Publication
+from village_wire.outgoing import Publication
 
 _log = logging.getLogger(__name__)
 

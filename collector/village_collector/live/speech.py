@@ -11,8 +11,9 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from village_collector.live.overlap import Placed, topic_areas
+from village_wire.address import SessionError
 from village_wire.live import EXPIRY_SECONDS, FRAME_SECONDS, FRAMES_PER_PACKET, Packet, encode_packet, made_ns
-from village_wire.session import Publication, SessionError
+from village_wire.outgoing import Publication
 from village_wire.topics import LiveTopic
 
 #: A speaker whose bytes come faster than they sound is read no faster than that; so much ahead is the unevenness of a link.

@@ -27,7 +27,7 @@ from village_collector.mosquitto.files import (
 from village_collector.mosquitto.passing import has_read
 from village_collector.mosquitto.writing import broker_names, certificate_due, marker_of, read_list
 from village_collector.trust.authority import Authority, load_authority
-from village_wire.session import BrokerAddress, SessionError
+from village_wire.address import BrokerAddress, SessionError
 
 Finding = tuple[Literal["ok", "degraded", "down"], str]
 _SETUP = "run `village-collector mosquitto setup`"

@@ -26,7 +26,7 @@ from village_collector.mosquitto.passing import end_connection, has_read
 from village_collector.mosquitto.writing import Files, Trusted, broker_names, names, write_files
 from village_collector.ports import Problem, StoreUnavailable
 from village_collector.trust.authority import Authority
-from village_wire.session import BrokerAddress, SessionError
+from village_wire.address import BrokerAddress, SessionError
 
 _log = logging.getLogger(__name__)
 

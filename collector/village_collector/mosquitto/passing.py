@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from village_collector.trust.authority import PROBE_NAME, Authority, Issued
-from village_wire.address import BrokerAddress, SessionSettings, tls_context
-from village_wire.session import connect
+from village_wire.address import BrokerAddress, SessionSettings
+from village_wire.connection import connect
+from village_wire.tls import tls_context
 
 _ANSWER_SECONDS = 5.0
 

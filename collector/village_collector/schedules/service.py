@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from village_collector.ports import StoreUnavailable
 from village_collector.stores.schedule_records import ScheduleRecord
+from village_wire.address import SessionError
 from village_wire.areas import chain
 from village_wire.commands import Target
+from village_wire.outgoing import Publication
 from village_wire.schedules import (
     Held,
     Programme,
@@ -28,7 +30,6 @@ from village_wire.schedules import (
     sign_schedule,
     target_text,
 )
-from village_wire.session import Publication, SessionError
 from village_wire.signed import encode_public_key
 from village_wire.topics import AgentTopic
 

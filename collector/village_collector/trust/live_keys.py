@@ -15,7 +15,8 @@ from village_collector.data_dir import DataDirProblem
 from village_collector.ports import StoreUnavailable
 from village_collector.trust.authority import Authority
 from village_collector.trust.command_keys import KeyRing, files_of, load_command_key, settle
-from village_wire.session import Publication, SessionError
+from village_wire.address import SessionError
+from village_wire.outgoing import Publication
 from village_wire.topics import AgentTopic
 
 _log = logging.getLogger(__name__)

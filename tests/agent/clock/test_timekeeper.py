@@ -19,15 +19,10 @@ from village_agent.clock.clock import SECOND_NS, to_ns
 from village_agent.clock.system import boot_id, boot_ns, synchronised_ns
 from village_agent.clock.timekeeper import Timekeeper
 from village_agent.identity.keyring import PinnedKey
-from village_wire.session import (
-    BrokerAddress,
-    Publication,
-    Received,
-    Session,
-    SessionError,
-    SessionSettings,
-    Subscription,
-)
+from village_wire.address import BrokerAddress, SessionError, SessionSettings, Subscription
+from village_wire.incoming import Received
+from village_wire.outgoing import Publication
+from village_wire.session import Session
 from village_wire.time_answer import TimeAnswer, read_time_request, sign_time_answer
 
 TRUE = datetime(2030, 1, 1, tzinfo=UTC)

@@ -37,7 +37,7 @@ from village_wire.commands import (
     sign_command,
 )
 from village_wire.events import Alarm, CommandResult, DoorUnlocked
-from village_wire.session import Received
+from village_wire.incoming import Received
 
 TEXT = Broadcast(rank="notice", text="x", end=datetime(2030, 1, 1, tzinfo=UTC))
 

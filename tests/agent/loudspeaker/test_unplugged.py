@@ -24,8 +24,8 @@ from village_wire.broadcasts import FINAL, Voice
 from village_wire.commands import Broadcast
 from village_wire.events import Receipt
 from village_wire.ids import uuid7
+from village_wire.incoming import Received
 from village_wire.live import Packet, encode_packet
-from village_wire.session import Received
 from village_wire.topics import LiveTopic
 
 __all__ = ["output", "pulse"]

@@ -40,9 +40,9 @@ from village_collector.stores.influx.rest import InfluxAddress
 from village_collector.stores.influx.store import InfluxStore
 from village_collector.stores.sqlite import SqliteStore
 from village_wire.ids import uuid7
+from village_wire.incoming import Received
 from village_wire.points import CONTENT_DEFLATED, CONTENT_LINES, deflate
 from village_wire.presence import Ack, decode_message
-from village_wire.session import Received
 from village_wire.settings import InvalidSettings
 
 SAMPLES = Path(__file__).parents[3] / "deploy/samples"

@@ -23,7 +23,7 @@ from village_collector.stores.tables import audit_entries
 from village_wire.audit import Seal
 from village_wire.audit_verification import StoredEntry, Verifier
 from village_wire.clocks import format_time
-from village_wire.session import Publication
+from village_wire.outgoing import Publication
 from village_wire.signed import decode_public_key
 
 UNLOCK = {"target": {"agent": "gate-1", "device": "reader"}, "arguments": {"kind": "unlock"}, "expires_in": 30}

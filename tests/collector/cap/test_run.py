@@ -16,8 +16,9 @@ from tests.peers.mosquitto import Mosquitto
 from village_collector.cap.alert import Alert
 from village_collector.stores.control import ControlStore
 from village_collector.trust.command_keys import load_command_key
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.commands import Broadcast, read_command
-from village_wire.session import BrokerAddress, SessionSettings, Subscription, connect
+from village_wire.connection import connect
 
 TOPIC = f"village/1/area/{VILLAGE}/command"
 

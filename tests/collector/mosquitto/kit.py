@@ -27,7 +27,7 @@ from village_collector.mosquitto.setup import Wish, set_up
 from village_collector.stores.control import ControlStore
 from village_collector.trust.authority import Authority, Issued, collector_name, key_digest, load_authority
 from village_collector.trust.key_files import key_pem
-from village_wire.session import BrokerAddress, SessionSettings
+from village_wire.address import BrokerAddress, SessionSettings
 
 
 class Site:

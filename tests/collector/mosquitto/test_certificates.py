@@ -15,7 +15,8 @@ import pytest
 from tests.bench import raw_mqtt
 from tests.collector.mosquitto.kit import Site, answer_of, site
 from village_collector.trust.authority import AGENT_LIFE, load_authority
-from village_wire.session import SessionError, SessionSettings, connect
+from village_wire.address import SessionError, SessionSettings
+from village_wire.connection import connect
 
 
 async def answer(site: Site, name: str, key: str = "") -> str:

@@ -11,7 +11,9 @@ import pytest
 from tests.agent.test_enrolled import village
 from tests.collector.mosquitto.kit import answer_of
 from tests.collector.mosquitto.test_revocation import TARGET_SECONDS, end_of, until_refused
-from village_wire.session import Publication, SessionError, Subscription, connect
+from village_wire.address import SessionError, Subscription
+from village_wire.connection import connect
+from village_wire.outgoing import Publication
 
 
 @pytest.mark.timeout(120)

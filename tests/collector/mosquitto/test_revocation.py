@@ -17,7 +17,9 @@ from tests.collector.mosquitto.kit import Site, answer_of, kept, site
 from village_agent.app import SESSION_EXPIRY_SECONDS
 from village_collector.mosquitto import keeper as keeping
 from village_collector.mosquitto.keeper import CLOSED_FILE
-from village_wire.session import Connection, Publication, SessionError, SessionSettings, Subscription, connect
+from village_wire.address import SessionError, SessionSettings, Subscription
+from village_wire.connection import Connection, connect
+from village_wire.outgoing import Publication
 
 #: From the revocation until the connection is closed and the certificate refused.
 TARGET_SECONDS = 5.0

@@ -27,7 +27,7 @@ from village_collector.mosquitto.inspection import inspect
 from village_collector.mosquitto.writing import Trusted, write_files
 from village_collector.own_certificate import shown
 from village_collector.trust.authority import OWN_LIFE, Authority, load_authority
-from village_wire.session import BrokerAddress
+from village_wire.address import BrokerAddress
 
 COMMAND = [sys.executable, "-m", "village_collector.cli", "mosquitto", "setup"]
 FILES = {"village.acl", "village.conf", "crl.pem", "ca.pem", "server.pem", "server.key"}

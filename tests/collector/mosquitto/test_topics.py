@@ -21,17 +21,11 @@ from tests.bench import raw_mqtt
 from tests.collector.kit import OTHER, VILLAGE
 from tests.collector.mosquitto.kit import Site, site
 from village_collector.mosquitto.files import MAX_PACKET_BYTES
+from village_wire.address import BrokerAddress, SessionError, SessionSettings, Subscription
 from village_wire.areas import chain
+from village_wire.connection import Connection, connect
+from village_wire.outgoing import Publication
 from village_wire.points import MAX_MESSAGE_BYTES
-from village_wire.session import (
-    BrokerAddress,
-    Connection,
-    Publication,
-    SessionError,
-    SessionSettings,
-    Subscription,
-    connect,
-)
 from village_wire.topics import AGENT_CHANNELS, COLLECTORS, collector_subscription
 
 A, B = "lin", "shan"

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from village_agent.loudspeaker.live.jitter import JitterBuffer
 from village_wire.broadcasts import Voice
+from village_wire.incoming import Received
 from village_wire.live import MAX_DELAY_SECONDS, SILENCE_SECONDS, InvalidPacket, Packet, decode_packet, made_ns
-from village_wire.session import Received
 from village_wire.topics import InvalidTopic, LiveTopic, parse_topic
 
 _log = logging.getLogger(__name__)

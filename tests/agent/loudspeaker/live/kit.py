@@ -13,8 +13,8 @@ from tests.peers import peer
 from village_agent.loudspeaker.live.voices import LiveVoice, Voices
 from village_collector.live.ogg import OpusReader
 from village_wire.broadcasts import Voice
+from village_wire.incoming import Received
 from village_wire.live import FRAMES_PER_PACKET, Packet, encode_packet, made_ns
-from village_wire.session import Received
 from village_wire.topics import LiveTopic
 
 STREAM = UUID("0199f9f4-0000-7000-8000-000000000001")

@@ -20,8 +20,8 @@ from village_drivers.abilities import LiveSource
 from village_drivers.kit import NotConnected
 from village_wire.broadcasts import Voice
 from village_wire.ids import uuid7
+from village_wire.incoming import Received
 from village_wire.live import Packet, encode_packet
-from village_wire.session import Received
 from village_wire.topics import LiveTopic
 
 SECONDS = 2.0

@@ -13,8 +13,8 @@ from tests.agent.loudspeaker.live.kit import KEY, STREAM, TOPIC, VOICE, Clock, e
 from village_agent.loudspeaker.live.jitter import JitterBuffer
 from village_agent.loudspeaker.live.voices import FIRST_SECONDS, MAX_VOICES, Voices
 from village_wire.broadcasts import Voice
+from village_wire.incoming import Received
 from village_wire.live import Packet
-from village_wire.session import Received
 
 FIRST = Packet(0, 60, (b"a", b"b", b"c"))
 
