@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from village_agent.loudspeaker.announcer import Entry
 from village_agent.loudspeaker.policy import Profile
 from village_agent.loudspeaker.scripts import LiveScript, Script
 from village_agent.loudspeaker.store import Stored
@@ -47,6 +48,25 @@ class Item:
     def id(self) -> str:
         """The broadcast's, as the announcer knows it."""
         return str(self.stored.id)
+
+    @property
+    def chime_seconds(self) -> float:
+        """How long the chime sounds that opens it, 0 without one."""
+        if self.prepared is None or self.prepared.chime is None:
+            return 0.0
+        from village_agent.loudspeaker.chimes import chime_seconds
+
+        return chime_seconds(self.stored.broadcast.rank)
+
+    def at(self, position: float) -> tuple[Script, float] | None:
+        """Return a position with the script in which it is one, None before there is a script."""
+        return None if self.prepared is None else (self.prepared.script, position)
+
+    def snapshot(self, entry: Entry | None, *, sounding: bool) -> Stored:
+        """Return it as it should stand on disk; `entry` is what the announcer knows of it."""
+        if entry is None:
+            return self.stored
+        return replace(self.stored, entry=replace(entry, begun=self.heard or sounding), sounding=sounding)
 
     def watched(self, witnesses: Witnesses | None, profile: Profile, script: Script) -> Witness | None:
         """Return who watches the play that begins, or goes on."""

@@ -1,4 +1,4 @@
-"""One loudspeaker: lets it be heard what its announcer chooses, and tells what became of it."""
+"""One loudspeaker: lets it be heard what its announcer chooses."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
-from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry, Told
-from village_agent.loudspeaker.instep import heard_at, lead_seconds, moments, next_due
+from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry
+from village_agent.loudspeaker.instep import heard_at, lead_seconds, moments
 from village_agent.loudspeaker.item import Item, Patience
 from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
-from village_agent.loudspeaker.scripts import FileScript, Script
-from village_agent.loudspeaker.sounding import Plan, Sounding, is_hopeless, reason_of
+from village_agent.loudspeaker.progress import Progress
+from village_agent.loudspeaker.scripts import FileScript
+from village_agent.loudspeaker.sounding import Plan, Sounding, reason_of
 from village_agent.loudspeaker.store import Stored
 from village_agent.loudspeaker.supply import Supply
 from village_agent.loudspeaker.surroundings import Surroundings
 from village_agent.loudspeaker.telling import Teller
-from village_drivers.kit import DriverError, Misconfigured, NotConnected
+from village_drivers.kit import DriverError
 from village_wire.broadcasts import Stage
 
 #: A record on disk before the sound is worth so long a silence, but no longer one: a slow card delays no emergency.
@@ -47,6 +48,7 @@ class Station:
         self._sounding: Sounding | None = None
         self._task: asyncio.Task[str] | None = None
         self._patience = Patience(around.jitter)
+        self._progress = Progress(self._items, self._lineup, self._teller, self._patience, around, self._is_quiet)
 
     @property
     def stored(self) -> list[Stored]:
@@ -71,7 +73,7 @@ class Station:
         if stored.sounding and stored.script == "sentences":
             self._items[str(stored.id)] = item
             reason = "the agent ended while it was spoken; nobody knows how much was heard"
-            self._end(item, "failed", reason, play=stored.entry.played + 1 if stored.entry else None)
+            self._progress.end(item, "failed", reason, play=stored.entry.played + 1 if stored.entry else None)
             return
         if stored.entry is not None:
             self._lineup.reserve(stored.entry.arrival)
@@ -85,10 +87,10 @@ class Station:
             return False
         at, play = None, None
         if self._sounding is not None and self._sounding.id == str(identity):
-            at = self._at(item, self._sounding.position)
+            at = item.at(self._sounding.position)
             play = self._lineup.entry(item.id).played + 1
         self._lineup.announcer.cancel(str(identity), reason)
-        self._end(item, stage, reason, at=at, play=play)
+        self._progress.end(item, stage, reason, at=at, play=play)
         self._changed.set()
         return True
 
@@ -129,10 +131,10 @@ class Station:
         for item in list(self._items.values()):
             if item.prepared is None and now >= item.stored.announcement.end:
                 problem = self._around.contents.problem(item.stored) or "its sound was not there in time"
-                self._end(item, "failed", f"expired: {problem}")
+                self._progress.end(item, "failed", f"expired: {problem}")
         wanted, over = self._lineup.announcer.choose(now, quiet=self._is_quiet(self._heard_at(now)))
         for told in over:
-            self._expire(told)
+            self._progress.expired(told)
         if self._sounding is not None and (wanted is None or wanted.announcement.id != self._sounding.id):
             await self._halt(f"{wanted.announcement.rank} goes first" if wanted else "")
         if self._sounding is not None:
@@ -154,11 +156,11 @@ class Station:
         try:
             prepared = await self._around.contents.prepare(item.stored, chime=chime)
         except (DriverError, OSError) as error:
-            self._end(item, "failed", str(error))
+            self._progress.end(item, "failed", str(error))
             return
         # The outermost edge of a broadcast: it must end with a receipt.
         except Exception as error:  # noqa: BLE001
-            self._end(item, "failed", reason_of(error))
+            self._progress.end(item, "failed", reason_of(error))
             return
         item.prepared = prepared
         if wanted.audio is not None and not item.stored.fetched:
@@ -168,11 +170,11 @@ class Station:
         if known is not None:
             self._lineup.restore(known)
         else:
-            lead = lead_seconds(self._around.find(self.device), prepared.script, wanted.start, _chime_seconds(item))
+            lead = lead_seconds(self._around.find(self.device), prepared.script, wanted.start, item.chime_seconds)
             ahead = replace(item.stored.announcement, start=item.stored.start - lead)
             told = self._lineup.add(ahead, self._now(), item.stored.number)
             if told.stage != "queued":
-                self._end(item, told.stage, told.reason)
+                self._progress.end(item, told.stage, told.reason)
                 return
         self._around.notes.put(self._snapshot(item))
         self._changed.set()
@@ -187,11 +189,13 @@ class Station:
         self._lineup.announcer.started(identity)
         script = prepared.script
         if isinstance(script, FileScript) and script.seconds - entry.position < min(_REST_SECONDS, script.seconds):
-            self._finish(item, "it was interrupted at its very end")
+            self._progress.finished(item, "it was interrupted at its very end")
             self._changed.set()
             return
         opens = entry.played == 0 and entry.position == 0 and not item.heard
-        first = partial(self._first, item, item.heard, entry, self._is_quiet(heard_at(now, item.stored, entry)))
+        first = partial(
+            self._progress.started, item, item.heard, entry, self._is_quiet(heard_at(now, item.stored, entry))
+        )
         wanted = item.stored.broadcast
         handle = self._around.find(self.device)
         plan = Plan(
@@ -200,33 +204,18 @@ class Station:
             self._profile.volume(wanted.rank, wanted.volume),
             prepared.chime if opens else None,
             self._supply.begin(),
-            moments(handle, script, item.stored, entry, _chime_seconds(item) if opens else 0.0, now),
+            moments(handle, script, item.stored, entry, item.chime_seconds if opens else 0.0, now),
             item.watched(self._around.witnesses, self._profile, script),
         )
-        self._sounding = Sounding(identity, handle, plan, self._around.now_ns, first, partial(self._ready, item))
+        self._sounding = Sounding(
+            identity, handle, plan, self._around.now_ns, first, partial(self._progress.ready, item)
+        )
         self._around.notes.put(self._snapshot(item))
         with suppress(TimeoutError):
             async with asyncio.timeout(RECORD_SECONDS):
                 await self._around.notes.saved()
         self._task = asyncio.create_task(self._sounding.run(), name=f"{self.device} sounds")
         self._task.add_done_callback(lambda _: self._changed.set())
-
-    def _first(self, item: Item, resumed: bool, entry: Entry, quiet: bool, time_ns: int) -> None:
-        """The first sample is out."""
-        if item.id not in self._items:
-            return
-        item.heard, item.fault = True, ""
-        if resumed:
-            at = self._at(item, entry.position)
-            self._teller.tell(item.stored, "resumed", play=entry.played + 1, at=at, time_ns=time_ns)
-        else:
-            self._teller.tell(item.stored, "started", play=entry.played + 1, overrode=quiet, time_ns=time_ns)
-
-    def _ready(self, item: Item, reason: str, evidence: str) -> None:
-        """A live voice may begin."""
-        if item.id in self._items and not item.heard:
-            item.ready, item.fault = True, ""
-            self._teller.tell(item.stored, "ready", reason, evidence)
 
     def _note(self, sounding: Sounding) -> None:
         item = self._items[sounding.id]
@@ -248,16 +237,7 @@ class Station:
         item = self._items.get(sounding.id)
         if item is None:
             return
-        self._teller.silent(item.stored.id)
-        entry = self._lineup.entry(item.id)
-        self._lineup.announcer.paused(sounding.position)
-        if item.heard:
-            at = self._at(item, sounding.position)
-            self._teller.tell(item.stored, "paused", reason, play=entry.played + 1, at=at)
-        elif item.ready:
-            self._teller.tell(item.stored, "queued", reason)
-        item.ready = False
-        self._around.notes.put(self._snapshot(item))
+        self._progress.interrupted(item, sounding.position, reason)
 
     def _reap(self, task: asyncio.Task[str]) -> None:
         """What sounded has ended by itself."""
@@ -269,72 +249,12 @@ class Station:
             return
         self._teller.silent(item.stored.id)
         if isinstance(error, Exception):
-            self._fail(item, sounding, error)
+            self._progress.failed(item, sounding, error)
         elif task.cancelled():
             self._lineup.announcer.paused(sounding.position)
         else:
             self._patience.worked()
-            self._finish(item, task.result())
-
-    def _finish(self, item: Item, evidence: str) -> None:
-        play, now = self._lineup.entry(item.id).played + 1, self._now()
-        if item.prepared is not None:
-            due = next_due(self._around.find(self.device), item.prepared.script, item.stored, play, now)
-            now = due - item.stored.broadcast.pause
-        evidence = item.ended(evidence)
-        told = self._lineup.announcer.finished(now)
-        item.heard, item.tries = False, 0
-        if told is None:
-            self._around.notes.put(self._snapshot(item))
-        else:
-            self._end(item, told.stage, told.reason, evidence, play=play)
-
-    def _fail(self, item: Item, sounding: Sounding, error: Exception) -> None:
-        entry, reason = self._lineup.entry(item.id), reason_of(error)
-        at, play = self._at(item, sounding.position), entry.played + 1
-        went_on = sounding.position > entry.position
-        item.ready = False
-        is_away = isinstance(error, NotConnected | Misconfigured)
-        if is_hopeless(error) or not self._patience.failed(item, is_away=is_away, went_on=went_on):
-            self._lineup.announcer.failed(reason)
-            self._end(item, "failed", reason, play=play, at=at if item.heard else None)
-            return
-        self._lineup.announcer.paused(sounding.position)
-        if item.heard and (went_on or not item.fault):
-            self._teller.tell(item.stored, "paused", reason, play=play, at=at)
-        elif not item.fault:
-            self._teller.tell(item.stored, "queued", f"waits for the loudspeaker: {reason}")
-        item.fault = reason
-        self._around.notes.put(self._snapshot(item))
-
-    def _expire(self, told: Told) -> None:
-        item = self._items[told.id]
-        stage, reason = told.stage, told.reason
-        if item.fault and stage in {"preempted", "skipped"}:
-            # Nothing but the loudspeaker kept it from being heard.
-            stage, reason = "failed", f"expired: {item.fault}"
-        elif stage == "skipped" and self._is_quiet(self._now()) and item.stored.broadcast.rank not in LOUD_AT_NIGHT:
-            reason = f"{reason} in quiet hours"
-        self._end(item, stage, reason, at=self._at(item, told.position) if item.heard else None)
-
-    def _end(
-        self,
-        item: Item,
-        stage: Stage,
-        reason: str,
-        evidence: str = "",
-        *,
-        play: int | None = None,
-        at: tuple[Script, float] | None = None,
-    ) -> None:
-        """It is over: one transaction forgets it and remembers the receipt."""
-        if self._items.pop(item.id, None) is None:
-            return
-        item.close()
-        self._around.contents.release(item.stored)
-        stage, reason = item.judged(stage, reason)
-        self._teller.tell(item.stored, stage, reason, evidence, play=play, at=at)
-        self._around.notes.drop(item.stored.key)
+            self._progress.finished(item, task.result())
 
     def _idle_seconds(self) -> float | None:
         """How long nothing changes by itself; None for ever."""
@@ -368,27 +288,11 @@ class Station:
         return max((heard_at(now, self._items[entry.announcement.id].stored, entry) for entry in entries), default=now)
 
     def _snapshot(self, item: Item) -> Stored:
-        identity = item.id
-        entry = self._lineup.find(identity)
-        if entry is None:
-            return item.stored
-        sounding = self._sounding is not None and self._sounding.id == identity
-        return replace(item.stored, entry=replace(entry, begun=item.heard or sounding), sounding=sounding)
-
-    def _at(self, item: Item, position: float) -> tuple[Script, float] | None:
-        return None if item.prepared is None else (item.prepared.script, position)
+        sounding = self._sounding is not None and self._sounding.id == item.id
+        return item.snapshot(self._lineup.find(item.id), sounding=sounding)
 
     def _is_quiet(self, now: float) -> bool:
         return self._profile.is_quiet(self._around.local(now))
 
     def _now(self) -> float:
         return self._around.now_ns() / 1e9
-
-
-def _chime_seconds(item: Item) -> float:
-    """How long the chime sounds that opens it, 0 without one."""
-    if item.prepared is None or item.prepared.chime is None:
-        return 0.0
-    from village_agent.loudspeaker.chimes import chime_seconds
-
-    return chime_seconds(item.stored.broadcast.rank)
