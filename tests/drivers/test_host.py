@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.drivers.reports import LentServices, Recorder, running
+from tests.drivers.recorder import NoServices, Recorder, running
 from village_drivers.abilities import abilities_of
 from village_drivers.host import Host, HostConfig
 from village_drivers.kit import Misconfigured
@@ -17,7 +17,7 @@ from village_wire.points import KINDS
 
 def _host(sys: Path | None = None, **settings: object) -> Host:
     never = {"disk_full_percent": 100, "hot_c": 1000, "load_per_core": 10_000, "interval_seconds": 0.05}
-    host = Host(HostConfig.model_validate({"id": "box", "driver": "host", **never, **settings}), LentServices())
+    host = Host(HostConfig.model_validate({"id": "box", "driver": "host", **never, **settings}), NoServices())
     if sys is not None:
         host.sys = sys
     return host
@@ -36,8 +36,8 @@ def _sys(root: Path, millidegrees: str, throttled: str) -> Path:
 async def test_readings_are_those_of_this_machine() -> None:
     report = Recorder()
     async with running(_host(), report):
-        await report.until(lambda seen: len(seen.readings) >= 2)
-    fields = report.readings[-1]
+        await report.until(lambda: len(report.fields) >= 2)
+    fields = report.fields[-1]
     assert set(fields) <= set(KINDS["host"])
     assert {
         "cpu_percent",
@@ -50,16 +50,16 @@ async def test_readings_are_those_of_this_machine() -> None:
     } <= set(fields)
     assert fields["uptime_s"] == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=5)
     assert fields["memory_percent"] == pytest.approx(psutil.virtual_memory().percent, abs=20)
-    assert report.states[-1] == ("ok", "works", "")
+    assert report.history[-1] == ("ok", "works", "")
 
 
 async def test_raspberry_pi_files_are_read(tmp_path: Path) -> None:
     report = Recorder()
     async with running(_host(_sys(tmp_path, "51200\n", "0\n")), report):
-        await report.until(lambda seen: bool(seen.states))
-    assert report.readings[0]["temperature_c"] == 51.2
-    assert report.readings[0]["under_voltage"] is False
-    assert report.states[0][0] == "ok"
+        await report.until(lambda: bool(report.history))
+    assert report.fields[0]["temperature_c"] == 51.2
+    assert report.fields[0]["under_voltage"] is False
+    assert report.history[0][0] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ async def test_each_fault_degrades_with_its_evidence(
 ) -> None:
     report = Recorder()
     async with running(_host(_sys(tmp_path, "51200\n", throttled), **settings), report):
-        await report.until(lambda seen: bool(seen.states))
-    status, found, text = report.states[0]
+        await report.until(lambda: bool(report.history))
+    status, found, text = report.history[0]
     assert (status, found) == ("degraded", code)
     assert evidence in text
 
@@ -86,19 +86,19 @@ async def test_each_fault_degrades_with_its_evidence(
 async def test_all_faults_stand_in_the_evidence_and_the_gravest_in_the_code(tmp_path: Path) -> None:
     report = Recorder()
     async with running(_host(_sys(tmp_path, "90000", "50005"), hot_c=80, disk_full_percent=0.0001), report):
-        await report.until(lambda seen: bool(seen.states))
-    assert report.states[0][1] == "under_voltage"
+        await report.until(lambda: bool(report.history))
+    assert report.history[0][1] == "under_voltage"
     for evidence in ("supply voltage", "90 °C", "% full"):
-        assert evidence in report.states[0][2]
+        assert evidence in report.history[0][2]
 
 
 @pytest.mark.parametrize("text", ["", "warm", "\N{REPLACEMENT CHARACTER}", "9" * 400])
 async def test_unreadable_sensors_are_left_out(tmp_path: Path, text: str) -> None:
     report = Recorder()
     async with running(_host(_sys(tmp_path, text, text)), report):
-        await report.until(lambda seen: bool(seen.readings))
-    assert "temperature_c" not in report.readings[0]
-    assert "under_voltage" not in report.readings[0]
+        await report.until(lambda: bool(report.fields))
+    assert "temperature_c" not in report.fields[0]
+    assert "under_voltage" not in report.fields[0]
 
 
 async def test_a_missing_disk_is_a_fault_of_the_configuration(tmp_path: Path) -> None:

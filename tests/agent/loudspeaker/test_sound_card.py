@@ -12,7 +12,7 @@ import pytest
 from tests.agent.desk import Clock, Desk, desk
 from tests.agent.kit import until
 from tests.agent.loudspeaker.recorded import Tape, hertz, place, rising, segments, steady, taping, write_wav
-from tests.drivers.reports import LentServices
+from tests.drivers.recorder import NoServices
 from tests.drivers.sound.conftest import RATE, Pulse, pulse
 from tests.peers import absent, peer
 from village_agent.loudspeaker.cache import Source
@@ -54,7 +54,7 @@ def output(request: pytest.FixtureRequest) -> str:
 
 def horn(output: str) -> Unit:
     config = SoundConfig(id="horn", driver="sound", output=output)
-    return Unit(config, Sound(config, LentServices()))
+    return Unit(config, Sound(config, NoServices()))
 
 
 def broadcast(rank: Class, audio: Audio | None = None, text: str | None = None, *, chime: bool = False) -> Broadcast:

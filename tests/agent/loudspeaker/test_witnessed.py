@@ -19,7 +19,7 @@ from tests.agent.kit import running, until
 from tests.agent.loudspeaker.recorded import steady, write_wav
 from tests.agent.loudspeaker.test_hearing import noise, record
 from tests.agent.loudspeaker.test_sound_card import WallClock
-from tests.drivers.reports import LentServices, Recorder
+from tests.drivers.recorder import NoServices, Recorder
 from tests.peers import free_port, peer
 from tests.peers.pulseaudio import PulseAudio
 from village_agent.loudspeaker.cache import Source
@@ -37,7 +37,7 @@ from village_wire.events import Receipt
 
 def loudspeaker(output: str) -> Unit:
     config = SoundConfig(id="horn", driver="sound", output=output)
-    return Unit(config, Sound(config, LentServices()))
+    return Unit(config, Sound(config, NoServices()))
 
 
 def board(port: int) -> Unit:
@@ -48,7 +48,7 @@ def board(port: int) -> Unit:
             "registers": [{"id": "current", "register": 4, "scale": 0.01}],
         }
     )  # fmt: skip
-    return Unit(config, ModbusBoard(config, LentServices()))
+    return Unit(config, ModbusBoard(config, NoServices()))
 
 
 def table(**own: object) -> LoudspeakersTable:
@@ -98,7 +98,7 @@ async def metered(folder: Path) -> AsyncIterator[Site]:
             running(follow()),
             desk(folder, horn, meter, clock=WallClock(), table=wanted, source=source) as one,
         ):
-            await until(lambda: len(report.states) >= 2)
+            await until(lambda: len(report.history) >= 2)
             try:
                 yield Site(one, audio, emulator, driver)
             finally:
@@ -178,7 +178,7 @@ async def heard_by(folder: Path, source: str) -> AsyncIterator[tuple[Desk, Audio
     (folder / "sounds").mkdir(exist_ok=True)
     audio = write_wav(folder / "sounds" / "sound", steady(1.0, 600))
     config = MicrophoneConfig(id="ear", driver="microphone", input=source)
-    ear = Unit(config, Microphone(config, LentServices()))
+    ear = Unit(config, Microphone(config, NoServices()))
     async with desk(
         folder,
         loudspeaker("pulse:horn"),

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.drivers.reports import LentServices, Recorder
+from tests.drivers.recorder import NoServices, Recorder
 from village_drivers.dfplayer.config import DfPlayerConfig, Timing
 from village_drivers.dfplayer.driver import DfPlayer
 from village_drivers.kit import NotConnected
@@ -23,7 +23,7 @@ QUICK = Timing(answer=0.3, poll=0.1, watch=0.1, settle=0.05, start=0.5, twice=0.
 def make_driver(port: str, timing: Timing = QUICK, **settings: Any) -> DfPlayer:
     """Make a driver as the agent does: from plain settings."""
     plain = {"id": "horn-1", "driver": "dfplayer", "port": port, "gap_seconds": 0.02}
-    driver = DfPlayer(DfPlayerConfig.model_validate(plain | settings), LentServices())
+    driver = DfPlayer(DfPlayerConfig.model_validate(plain | settings), NoServices())
     driver.timing = timing
     return driver
 
@@ -45,11 +45,11 @@ class Site:
 
     async def playing(self) -> None:
         """Wait until the driver knows that a track sounds."""
-        await self.report.until(lambda report: bool(report.readings) and report.readings[-1]["busy"] is True)
+        await self.report.until(lambda: bool(self.report.fields) and self.report.fields[-1]["busy"] is True)
 
     async def state(self, *wanted: str) -> None:
         """Wait for a status and code."""
-        await self.report.until(lambda report: report.states[-1:] != [] and report.states[-1][:2] == wanted)
+        await self.report.until(lambda: self.report.history[-1:] != [] and self.report.history[-1][:2] == wanted)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -71,7 +71,7 @@ async def site(
         driver = make_driver(cable.a, timing, **settings)
         run = asyncio.create_task(driver.run(report), name="driver under test")
         stack.push_async_callback(_end, run)
-        await report.until(lambda report: wanted in [state[1] for state in report.states])
+        await report.until(lambda: wanted in [state[1] for state in report.history])
         yield Site(driver, board, cable, report, run)
 
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 
 from tests.drivers.dfplayer.boards import QUICK, make_driver, site, until
-from tests.drivers.reports import Recorder, running
+from tests.drivers.recorder import Recorder, running
 from village_drivers.kit import NotConnected, Refused
 from village_emulators.line import Cable
 
 
 async def test_a_board_without_a_card_is_down_until_one_is_put_in() -> None:
     async with site("no-card", wanted="card_missing") as s:
-        assert s.report.states[-1][0] == "down"
+        assert s.report.history[-1][0] == "down"
         with pytest.raises(Refused) as caught:
             await s.driver.play_track(1, 1, None)
         assert caught.value.code == "card_missing"
@@ -105,7 +105,7 @@ async def test_a_board_that_was_never_there() -> None:
         with pytest.raises(NotConnected) as caught:
             await make_driver(cable.a).run(report)
         assert caught.value.code == "no_answer"
-        assert report.states == []
+        assert report.history == []
 
 
 async def test_a_wire_cut_while_it_plays_and_mended() -> None:
@@ -119,7 +119,7 @@ async def test_a_wire_cut_while_it_plays_and_mended() -> None:
         with pytest.raises(NotConnected):
             await s.run
         s.cable.cut(False)
-        s.report.states.clear()
+        s.report.history.clear()
         async with running(s.driver, s.report):
             await s.state("ok", "works")
             await until(lambda: not s.board.busy)
@@ -211,9 +211,9 @@ async def test_a_board_dies_and_comes_back() -> None:
         try:
             with pytest.raises(NotConnected) as caught:
                 async with running(driver, report) as run:
-                    await report.until(lambda report: report.states != [])
+                    await report.until(lambda: report.history != [])
                     playing = asyncio.create_task(driver.play_track(2, 1, None))
-                    await report.until(lambda report: report.readings[-1]["busy"] is True)
+                    await report.until(lambda: report.fields[-1]["busy"] is True)
                     program.kill()
                     await program.communicate()
                     with pytest.raises(NotConnected):
@@ -221,9 +221,9 @@ async def test_a_board_dies_and_comes_back() -> None:
                     await run
             assert caught.value.code == "no_answer"
             program = await start()
-            report.states.clear()
+            report.history.clear()
             async with running(driver, report):
-                await report.until(lambda report: report.states != [])
+                await report.until(lambda: report.history != [])
                 await driver.play_track(1, 1, None)
                 assert program.stdout
                 assert '"folder": "01", "number": 1' in (await program.stdout.readline()).decode()

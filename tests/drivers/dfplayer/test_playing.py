@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.drivers.dfplayer.boards import QUICK, make_driver, site, until
-from tests.drivers.reports import LentServices, Recorder
+from tests.drivers.recorder import NoServices, Recorder
 from village_drivers.abilities import abilities_of
 from village_drivers.kit import NotConnected, Refused
 from village_drivers.registry import DRIVERS
@@ -18,7 +18,7 @@ from village_drivers.registry import DRIVERS
 def test_registered_as_a_player_of_tracks_that_does_not_speak() -> None:
     driver = DRIVERS["dfplayer"].load()
     config = driver.Config.model_validate({"id": "horn-1", "driver": "dfplayer", "port": "/dev/ttyUSB0"})
-    devices = driver(config, LentServices()).devices()
+    devices = driver(config, NoServices()).devices()
     assert devices["horn-1"].kind == "loudspeaker"
     assert abilities_of(devices["horn-1"].handle) == ("track_player",)
 
@@ -60,10 +60,10 @@ async def test_a_folder_of_many_tracks() -> None:
 async def test_readings_follow_the_sound_and_are_repeated() -> None:
     async with site() as s:
         await s.driver.play_track(1, 1, 50)
-        assert {"busy": True, "volume_percent": 50.0} in s.report.readings
-        await s.report.until(lambda report: {"busy": False, "volume_percent": 80.0} in report.readings[3:])
+        assert {"busy": True, "volume_percent": 50.0} in s.report.fields
+        await s.report.until(lambda: {"busy": False, "volume_percent": 80.0} in s.report.fields[3:])
         await s.state("ok", "works")
-        assert "7 files on its card" in s.report.states[-1][2]
+        assert "7 files on its card" in s.report.history[-1][2]
 
 
 async def test_one_track_at_a_time_and_in_order() -> None:

@@ -9,8 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.agent.kit import until
-from tests.drivers.recorder import Recorder, running
-from tests.drivers.reports import LentServices
+from tests.drivers.recorder import NoServices, Recorder, running
 from tests.drivers.sound.conftest import Pulse, pulse
 from tests.peers import peer
 from village_drivers.abilities import RECORDING_RATE, abilities_of
@@ -23,7 +22,7 @@ __all__ = ["pulse"]
 
 
 def microphone(**more: Any) -> Microphone:
-    return Microphone(MicrophoneConfig(id="ear", driver="microphone", **more), LentServices())
+    return Microphone(MicrophoneConfig(id="ear", driver="microphone", **more), NoServices())
 
 
 def test_it_stands_in_the_registry() -> None:

@@ -93,7 +93,7 @@ def test_devices_have_the_abilities_of_their_kind() -> None:
 
 
 async def test_first_round_reports_everything() -> None:
-    async with _site() as (_, emulator, board, report, _written), running(board, report):
+    async with _site() as (_, emulator, board, report, _written), running(board, report, may_end=True):
         await report.until(lambda: len(report.states) == 5)
         assert all(state[:2] == ("ok", "works") for state in report.states.values())
         assert sorted(report.readings, key=lambda reading: reading[0]) == [
@@ -116,7 +116,7 @@ async def test_a_register_is_measured_between_two_rounds(table: str) -> None:
     level = {"id": "level", "register": 4, "table": table, "scale": 0.01, "signed": True}
     async with (
         _site(registers=[level], poll_seconds=3600) as (_, emulator, board, report, _written),
-        running(board, report),
+        running(board, report, may_end=True),
     ):
         await report.until(lambda: len(report.states) == 5)
         await emulator.set_register(4, 82)
@@ -139,7 +139,7 @@ async def test_the_emulated_amplifier_draws_what_relay_sound_and_fuse_make_it() 
     level = {"id": "level", "register": 4, "scale": 0.01}
     async with _site(registers=[level], poll_seconds=3600) as (_, emulator, board, report, _written):
         emulator.current = AmplifierCurrent(4, 0)
-        async with running(board, report):
+        async with running(board, report, may_end=True):
             await report.until(lambda: len(report.states) == 5)
             seen = [await _meter(board).measure()]
             await _switch(board, "horn").switch(True)
@@ -158,7 +158,7 @@ async def test_a_meter_that_is_away_says_so() -> None:
 async def test_only_a_change_is_reported() -> None:
     async with (
         _site(relays=[], inputs=[{"id": "contact", "input": 0}]) as (_, emulator, board, report, _written),
-        running(board, report),
+        running(board, report, may_end=True),
     ):
         for on in (True, False, True):
             await emulator.set_input(0, on)
@@ -173,7 +173,7 @@ async def test_frames_on_the_wire_are_those_of_the_standard() -> None:
         relays = [{"id": f"r{coil}", "coil": coil} for coil in range(8)]
         board = _board(port=cable.a, relays=relays, inputs=[], registers=[], poll_seconds=3600)
         with SerialLine.open(cable.b, 9600) as far:
-            async with running(board, Recorder()):
+            async with running(board, Recorder(), may_end=True):
                 assert await far.read() == bytes.fromhex("01 01 00 00 00 08 3D CC")
                 await far.write(bytes.fromhex("01 01 01 05 91 8B"))
                 switching = asyncio.create_task(_switch(board, "r0").switch(True))
@@ -184,7 +184,7 @@ async def test_frames_on_the_wire_are_those_of_the_standard() -> None:
 
 
 async def test_switch_is_confirmed_and_reported() -> None:
-    async with _site() as (_, emulator, board, report, written), running(board, report):
+    async with _site() as (_, emulator, board, report, written), running(board, report, may_end=True):
         await report.until(lambda: len(report.states) == 5)
         await _switch(board, "horn").switch(True)
         assert await emulator.coil(0)
@@ -195,7 +195,7 @@ async def test_switch_is_confirmed_and_reported() -> None:
 
 
 async def test_lock_opens_and_secures_itself() -> None:
-    async with _site() as (_, emulator, board, report, written), running(board, report):
+    async with _site() as (_, emulator, board, report, written), running(board, report, may_end=True):
         await report.until(lambda: len(report.states) == 5)
         written.clear()
         await _door(board).unlock(0.2)
@@ -205,7 +205,7 @@ async def test_lock_opens_and_secures_itself() -> None:
 
 
 async def test_second_unlock_prolongs_the_first() -> None:
-    async with _site() as (_, _emulator, board, report, written), running(board, report):
+    async with _site() as (_, _emulator, board, report, written), running(board, report, may_end=True):
         await report.until(lambda: len(report.states) == 5)
         written.clear()
         await _door(board).unlock(0.1)
@@ -219,7 +219,7 @@ async def test_second_unlock_prolongs_the_first() -> None:
 
 async def test_lock_is_secured_when_the_driver_is_stopped() -> None:
     async with _site() as (_, emulator, board, report, _written):
-        async with running(board, report):
+        async with running(board, report, may_end=True):
             await report.until(lambda: len(report.states) == 5)
             await _door(board).unlock(60)
             assert await emulator.coil(2)
@@ -231,19 +231,19 @@ async def test_lock_is_secured_when_the_driver_is_stopped() -> None:
 
 async def test_lock_left_open_is_secured_on_connecting() -> None:
     async with _site() as (_, emulator, board, report, written):
-        async with running(board, report) as task:
+        async with running(board, report, may_end=True) as task:
             await report.until(lambda: len(report.states) == 5)
             await _door(board).unlock(0.3)
             await emulator.__aexit__(None, None, None)
             assert (await _ended(task)).code == "no_answer"
         async with emulator:
             await emulator._server.async_setValues(1, 5, 2, [True])
-            async with running(board, report):
+            async with running(board, report, may_end=True):
                 await report.until(lambda: written[-1] == (2, False))
 
 
 async def test_cancelled_switch_leaves_the_driver_working() -> None:
-    async with _site() as (_, emulator, board, report, _written), running(board, report):
+    async with _site() as (_, emulator, board, report, _written), running(board, report, may_end=True):
         await report.until(lambda: len(report.states) == 5)
         switching = asyncio.create_task(_switch(board, "horn").switch(True))
         await asyncio.sleep(0)
@@ -254,7 +254,7 @@ async def test_cancelled_switch_leaves_the_driver_working() -> None:
 
 
 async def test_exception_answer_is_a_refusal_with_its_name() -> None:
-    async with _site() as (_, emulator, board, report, _written), running(board, report):
+    async with _site() as (_, emulator, board, report, _written), running(board, report, may_end=True):
         await report.until(lambda: len(report.states) == 5)
         emulator.refuse = {5: ExcCodes.DEVICE_BUSY}
         with pytest.raises(Refused, match=r"exception 6 \(device busy\)") as refused:
@@ -268,7 +268,7 @@ async def test_only_the_address_that_the_board_lacks_is_degraded() -> None:
     relays = [{"id": "there", "coil": 15}, {"id": "lacking", "coil": 16}]
     async with (
         _site(relays=relays, inputs=[], registers=[]) as (_, _emulator, board, report, _written),
-        running(board, report),
+        running(board, report, may_end=True),
     ):
         await report.until(lambda: len(report.states) == 2)
         assert report.status("there") == "ok works"
@@ -277,7 +277,7 @@ async def test_only_the_address_that_the_board_lacks_is_degraded() -> None:
 
 
 async def test_lock_that_cannot_be_secured_says_so() -> None:
-    async with _site() as (_, emulator, board, report, _written), running(board, report):
+    async with _site() as (_, emulator, board, report, _written), running(board, report, may_end=True):
         await report.until(lambda: len(report.states) == 5)
         await _door(board).unlock(0.1)
         emulator.refuse = {5: ExcCodes.DEVICE_FAILURE}
@@ -290,7 +290,7 @@ async def test_lock_that_cannot_be_secured_says_so() -> None:
 async def test_silent_board_is_no_answer_and_commands_fail() -> None:
     async with Cable() as cable:
         board = _board(port=cable.a, baudrate=115200)
-        async with running(board, Recorder()) as task:
+        async with running(board, Recorder(), may_end=True) as task:
             await asyncio.sleep(0)
             switching = asyncio.create_task(_switch(board, "horn").switch(True))
             error = await _ended(task)
@@ -302,18 +302,21 @@ async def test_silent_board_is_no_answer_and_commands_fail() -> None:
 
 async def test_cut_line_is_no_answer_and_the_next_run_works() -> None:
     async with _site() as (cable, _, board, report, _written):
-        async with running(board, report) as task:
+        async with running(board, report, may_end=True) as task:
             await report.until(lambda: len(report.states) == 5)
             cable.cut(True)
             assert (await _ended(task)).code == "no_answer"
         cable.cut(False)
         report.states.clear()
-        async with running(board, report):
+        async with running(board, report, may_end=True):
             await report.until(lambda: len(report.states) == 5)
 
 
 async def test_command_on_a_cut_line_fails_with_what_happened() -> None:
-    async with _site(poll_seconds=3600) as (cable, _, board, report, _written), running(board, report) as task:
+    async with (
+        _site(poll_seconds=3600) as (cable, _, board, report, _written),
+        running(board, report, may_end=True) as task,
+    ):
         await report.until(lambda: len(report.states) == 5)
         cable.cut(True)
         with pytest.raises(NotConnected, match="does not answer"):
@@ -325,7 +328,7 @@ async def test_unplugged_line_is_noticed_while_waiting_for_an_answer() -> None:
     async with Cable() as cable:
         board = _board(port=cable.a, baudrate=300)
         with SerialLine.open(cable.b, 300) as far:
-            async with running(board, Recorder()) as task:
+            async with running(board, Recorder(), may_end=True) as task:
                 await far.read()
                 far.close()
                 cable.unplug()
@@ -333,7 +336,7 @@ async def test_unplugged_line_is_noticed_while_waiting_for_an_answer() -> None:
 
 
 async def test_noise_before_answers_does_no_harm() -> None:
-    async with _site() as (cable, _, board, report, _written), running(board, report):
+    async with _site() as (cable, _, board, report, _written), running(board, report, may_end=True):
         await report.until(lambda: len(report.states) == 5)
         for _ in range(20):
             cable.inject(os.urandom(7), into=cable.a)
@@ -344,7 +347,7 @@ async def test_nothing_but_noise_is_called_noise() -> None:
     async with Cable() as cable:
         board = _board(port=cable.a, baudrate=115200)
         with SerialLine.open(cable.b, 115200) as far:
-            async with running(board, Recorder()) as task:
+            async with running(board, Recorder(), may_end=True) as task:
                 for _ in range(2):
                     await far.read()
                     await far.write(b"\x00\xff" * 300)
@@ -382,7 +385,7 @@ async def test_modbus_tcp() -> None:
     port = free_port()
     report = Recorder()
     board = _board(host="127.0.0.1", tcp_port=port)
-    async with ModbusBoardEmulator(tcp_port=port) as emulator, running(board, report) as task:
+    async with ModbusBoardEmulator(tcp_port=port) as emulator, running(board, report, may_end=True) as task:
         await report.until(lambda: len(report.states) == 5)
         await _switch(board, "horn").switch(True)
         assert await emulator.coil(0)

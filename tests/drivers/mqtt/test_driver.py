@@ -118,7 +118,7 @@ def test_every_field_has_a_description_and_an_example() -> None:
 async def test_devices_announce_themselves(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             assert {name: (device.kind, abilities_of(device.handle)) for name, device in driver.devices().items()} == {
                 "emulated-lock": ("lock", ("door",)),
@@ -133,14 +133,14 @@ async def test_broker_without_devices_says_so(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(module, "TICK_SECONDS", 0.05)
     async with Mosquitto(tmp_path) as broker:
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await report.until(lambda: report.status("site") == "degraded not_announced")
 
 
 async def test_switch_is_confirmed(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _siren(driver).switch(True)
             assert heard.changes == [{"device": "emulated-siren", "on": True}]
@@ -152,7 +152,7 @@ async def test_switch_is_confirmed(tmp_path: Path) -> None:
 async def test_lock_opens_and_is_secured(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _door(driver).unlock(0.3)
             assert heard.changes == [{"device": "emulated-lock", "locked": False}]
@@ -164,7 +164,7 @@ async def test_lock_opens_and_is_secured(tmp_path: Path) -> None:
 async def test_second_unlock_prolongs_the_first(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _door(driver).unlock(0.2)
             await _door(driver).unlock(0.8)
@@ -177,7 +177,7 @@ async def test_second_unlock_prolongs_the_first(tmp_path: Path) -> None:
 async def test_lock_is_secured_when_the_driver_stops(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _door(driver).unlock(60)
         await heard.until(lambda: heard.changes[-1]["locked"])
@@ -188,7 +188,7 @@ async def test_lock_is_secured_when_the_driver_stops(tmp_path: Path) -> None:
 async def test_lock_left_open_by_a_power_cut_is_secured_by_the_next_start(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_site, heard):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report) as task:
+        async with running(driver, report, may_end=True) as task:
             await _all_ok(driver, report)
             await _door(driver).unlock(60)
             # The lock hears nothing of the end, as if the box had lost power.
@@ -197,7 +197,7 @@ async def test_lock_left_open_by_a_power_cut_is_secured_by_the_next_start(tmp_pa
         assert (tmp_path / "site.json").exists()
         await broker.start()
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await heard.until(lambda: heard.changes[-1]["locked"])
             await report.until(lambda: report.status("emulated-lock") == "ok works", 10)
             async with asyncio.timeout(10):
@@ -209,7 +209,7 @@ async def test_deaf_device_is_no_answer(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.3)
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             site.obey("deaf emulated-lock on")
             with pytest.raises(NotConnected, match="did not confirm") as caught:
@@ -222,7 +222,7 @@ async def test_lock_that_cannot_be_secured_says_so(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.1)
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, heard):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _door(driver).unlock(0.5)
             site.obey("deaf emulated-lock on")
@@ -235,7 +235,7 @@ async def test_lock_that_cannot_be_secured_says_so(tmp_path: Path, monkeypatch: 
 async def test_device_that_dies_is_offline_by_its_last_will(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await asyncio.to_thread(site.siren.die)
             await report.until(lambda: report.status("emulated-siren") == "down device_offline", 10)
@@ -247,7 +247,7 @@ async def test_device_that_dies_is_offline_by_its_last_will(tmp_path: Path) -> N
 async def test_killed_broker_ends_the_driver_and_waiting_commands(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report) as task:
+        async with running(driver, report, may_end=True) as task:
             await _all_ok(driver, report)
             site.obey("deaf emulated-siren on")
             switching = asyncio.create_task(_siren(driver).switch(True))
@@ -258,7 +258,7 @@ async def test_killed_broker_ends_the_driver_and_waiting_commands(tmp_path: Path
             assert caught.value.code == "broker_lost"
             assert (await _ended(task)).code == "broker_lost"
         await broker.start()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             report.states.clear()
             await _all_ok(driver, report)
 
@@ -266,7 +266,7 @@ async def test_killed_broker_ends_the_driver_and_waiting_commands(tmp_path: Path
 async def test_cancelled_command_leaves_nothing_behind(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
         driver, report = _driver(broker, tmp_path), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             site.obey("deaf emulated-siren on")
             switching = asyncio.create_task(_siren(driver).switch(True))
@@ -312,7 +312,7 @@ async def test_recorded_devices_through_a_real_broker(tmp_path: Path) -> None:
                 for message in messages_of(case):
                     if message.retained:
                         await port.publish(message.topic, message.payload, retain=True)
-            async with running(driver, report):
+            async with running(driver, report, may_end=True):
                 wanted = {name: (device["kind"], device["abilities"]) for name, device in expected.items()}
                 await report.until(lambda: _kinds(driver) == wanted, 10)
                 await port.publish("homeassistant/lock/0x000d6f00110bca8b/lock/config", b"", retain=True)
@@ -326,7 +326,7 @@ async def test_devices_that_keep_no_announcement_are_asked_for_it(tmp_path: Path
         AgentServices("listener", tmp_path).connect_broker(BrokerSettings(broker.url)) as port,
     ):
         await port.subscribe("homeassistant/status")
-        async with running(_driver(broker, tmp_path), Recorder()):
+        async with running(_driver(broker, tmp_path), Recorder(), may_end=True):
             async with asyncio.timeout(10):
                 message = await anext(port.messages())
         assert (message.payload, message.retained) == (b"online", False)

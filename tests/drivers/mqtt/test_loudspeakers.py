@@ -68,7 +68,7 @@ async def bench(folder: Path) -> AsyncIterator[Bench]:
         site.start(broker.url)
         found = Bench(broker, folder, site, heard)
         try:
-            async with running(found.driver, found.report):
+            async with running(found.driver, found.report, may_end=True):
                 await found.ready()
                 yield found
         finally:
@@ -130,7 +130,7 @@ async def test_notify_entity_that_nobody_names_is_left_alone(tmp_path: Path) -> 
         site.panel.start(broker.url)
         try:
             driver, report = _driver(broker, tmp_path), Recorder()
-            async with running(driver, report):
+            async with running(driver, report, may_end=True):
                 await asyncio.sleep(1.0)
                 assert driver.devices() == {}
         finally:
@@ -273,7 +273,7 @@ async def test_broker_that_restarts_while_it_speaks(tmp_path: Path) -> None:
         site.start(broker.url)
         found = Bench(broker, tmp_path, site, heard)
         try:
-            async with running(found.driver, found.report) as task:
+            async with running(found.driver, found.report, may_end=True) as task:
                 await found.ready()
                 saying = asyncio.create_task(found.say("emulated-topics", "x" * 100))
                 await heard.until(lambda: bool(found.said("topics")))
@@ -284,7 +284,7 @@ async def test_broker_that_restarts_while_it_speaks(tmp_path: Path) -> None:
                 await asyncio.wait([task])
             await broker.start()
             found.report.states.clear()
-            async with running(found.driver, found.report):
+            async with running(found.driver, found.report, may_end=True):
                 await found.ready()
                 # It spoke on meanwhile; that is silenced, or over, before the next text.
                 await found.say("emulated-topics", "after")
@@ -301,7 +301,7 @@ async def test_state_that_the_broker_kept_proves_nothing(tmp_path: Path, monkeyp
     async with Mosquitto(tmp_path) as broker, listening(broker, tmp_path, "old/say") as port:
         await port.publish("old/state", b"playing", retain=True)
         driver, report = _driver(broker, tmp_path, loudspeakers=[table]), Recorder()
-        async with running(driver, report):
+        async with running(driver, report, may_end=True):
             await report.until(lambda: "old" in report.states)
             speaker = cast("Loudspeaker", driver.devices()["old"].handle)
             with pytest.raises(Refused, match="did not tell"):
@@ -320,7 +320,7 @@ async def test_driver_that_ends_silences(tmp_path: Path) -> None:
 
 
 async def _end(found: Bench) -> None:
-    task = next(task for task in asyncio.all_tasks() if task.get_name() == "driver")
+    task = next(task for task in asyncio.all_tasks() if task.get_name() == "driver under test")
     task.cancel()
     await asyncio.wait([task])
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.drivers.reports import LentServices, Recorder
+from tests.drivers.recorder import NoServices, Recorder
 from village_drivers.kit import DriverError
 from village_drivers.rtsp.driver import RtspCamera, RtspConfig
 
@@ -23,7 +23,7 @@ def make_driver(url: str, **settings: object) -> RtspCamera:
     }
     login = {"username": "village", "password": PASSWORD}
     config = {"id": "cam", "driver": "rtsp", "url": url, **quick, **login, **settings}
-    return RtspCamera(RtspConfig.model_validate(config), LentServices())
+    return RtspCamera(RtspConfig.model_validate(config), NoServices())
 
 
 async def ends_with(driver: RtspCamera, report: Recorder) -> DriverError:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.drivers.processes import children
-from tests.drivers.reports import Recorder, running
+from tests.drivers.recorder import Recorder, running
 from tests.drivers.rtsp.cameras import PASSWORD, ends_with, make_driver
 from tests.peers import free_port, peer
 from village_drivers.abilities import abilities_of
@@ -31,35 +31,35 @@ async def test_a_healthy_stream_is_measured(emulated: Camera, transport: str, co
     async with running(
         make_driver(emulated.url, transport=transport, continuous=continuous, interval_seconds=1.2), report
     ):
-        await report.until(lambda seen: len(seen.readings) >= 2, 20)
-    reading = report.readings[-1]
+        await report.until(lambda: len(report.fields) >= 2, 20)
+    reading = report.fields[-1]
     assert reading["packets_per_s"] == pytest.approx(10, rel=0.35)
     assert 20 <= reading["key_frames_per_min"] <= 130
     assert reading["bits_per_s"] > 10_000
     assert reading["packet_age_s"] < 0.5
     assert reading["key_frame_age_s"] < 2
-    assert {state[:2] for state in report.states} == {("ok", "works")}
+    assert {state[:2] for state in report.history} == {("ok", "works")}
 
 
 async def test_packets_without_key_frames_degrade_until_they_come_again(emulated: Camera) -> None:
     emulated.command("no-key-frames")
     report = Recorder()
     async with running(make_driver(emulated.url), report):
-        await report.until(lambda seen: bool(seen.states), 20)
-        assert report.states[-1][:2] == ("degraded", "no_key_frames")
-        assert report.readings[-1]["packets_per_s"] > 3
-        assert "key_frame_age_s" not in report.readings[-1]
+        await report.until(lambda: bool(report.history), 20)
+        assert report.history[-1][:2] == ("degraded", "no_key_frames")
+        assert report.fields[-1]["packets_per_s"] > 3
+        assert "key_frame_age_s" not in report.fields[-1]
         emulated.command("normal")
-        await report.until(lambda seen: seen.states[-1][0] == "ok", 20)
+        await report.until(lambda: report.history[-1][0] == "ok", 20)
 
 
 async def test_key_frames_that_cease_are_noticed_in_a_continuous_watch(emulated: Camera) -> None:
     report = Recorder()
     async with running(make_driver(emulated.url, continuous=True, interval_seconds=0.5), report):
-        await report.until(lambda seen: bool(seen.states), 20)
-        assert report.states[-1][0] == "ok"
+        await report.until(lambda: bool(report.history), 20)
+        assert report.history[-1][0] == "ok"
         emulated.command("no-key-frames")
-        await report.until(lambda seen: seen.states[-1][1] == "no_key_frames", 20)
+        await report.until(lambda: report.history[-1][1] == "no_key_frames", 20)
 
 
 @pytest.mark.parametrize("continuous", [False, True])
@@ -68,7 +68,7 @@ async def test_a_frozen_stream_is_down(emulated: Camera, continuous: bool) -> No
     driver = make_driver(emulated.url, continuous=continuous, interval_seconds=0.5, connect_seconds=2)
     with pytest.raises(NotConnected, match="no packet for") as caught:
         async with running(driver, report) as task:
-            await report.until(lambda seen: bool(seen.states), 20)
+            await report.until(lambda: bool(report.history), 20)
             emulated.command("freeze")
             async with asyncio.timeout(15):
                 await task
@@ -124,7 +124,7 @@ async def test_a_killed_camera_is_noticed() -> None:
         async with camera(CameraSettings()) as mortal:
             driver = make_driver(mortal.url, continuous=True, username="", password="")
             async with running(driver, report) as task:
-                await report.until(lambda seen: bool(seen.states), 20)
+                await report.until(lambda: bool(report.history), 20)
                 await mortal.server.close()
                 async with asyncio.timeout(10):
                     await task
@@ -192,9 +192,9 @@ async def test_the_ffmpeg_of_the_package_does_it_too(
     report = Recorder()
     driver = make_driver(emulated.url)
     async with running(driver, report):
-        await report.until(lambda seen: len(seen.readings) >= 2, 20)
+        await report.until(lambda: len(report.fields) >= 2, 20)
         assert (await driver.snapshot()).endswith(b"\xff\xd9")
-    assert report.readings[-1]["packets_per_s"] == pytest.approx(10, rel=0.35)
+    assert report.fields[-1]["packets_per_s"] == pytest.approx(10, rel=0.35)
     emulated.command("password other")
     assert (await ends_with(driver, Recorder())).code == "unauthorised"
 

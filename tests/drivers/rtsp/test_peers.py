@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drivers.reports import Recorder, running
+from tests.drivers.recorder import Recorder, running
 from tests.drivers.rtsp.cameras import ends_with, make_driver
 from tests.peers import absent, free_port, peer
 
@@ -59,10 +59,10 @@ async def test_mediamtx_is_measured_and_photographed(tmp_path: Path) -> None:
     async with _mediamtx(tmp_path) as url:
         driver, report = make_driver(url, password="s3cret"), Recorder()
         async with running(driver, report):
-            await report.until(lambda seen: bool(seen.states), 20)
+            await report.until(lambda: bool(report.history), 20)
             assert (await driver.snapshot()).startswith(b"\xff\xd8")
-        assert report.readings[-1]["packets_per_s"] == pytest.approx(10, rel=0.35)
-        assert report.states[-1][:2] == ("ok", "works")
+        assert report.fields[-1]["packets_per_s"] == pytest.approx(10, rel=0.35)
+        assert report.history[-1][:2] == ("ok", "works")
         assert (await ends_with(make_driver(url, password="wrong"), Recorder())).code == "unauthorised"
         assert (await ends_with(make_driver(f"{url}2", password="s3cret"), Recorder())).code == "rejected"
 
@@ -108,10 +108,10 @@ async def test_gstreamer_is_measured_and_photographed() -> None:
             absent("GStreamer's RTSP server is absent: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0")
         driver, report = make_driver(f"rtsp://127.0.0.1:{port}/yard", password="s3cret"), Recorder()
         async with running(driver, report):
-            await report.until(lambda seen: bool(seen.states), 20)
+            await report.until(lambda: bool(report.history), 20)
             assert (await driver.snapshot()).startswith(b"\xff\xd8")
-        assert report.readings[-1]["packets_per_s"] == pytest.approx(10, rel=0.35)
-        assert report.states[-1][:2] == ("ok", "works")
+        assert report.fields[-1]["packets_per_s"] == pytest.approx(10, rel=0.35)
+        assert report.history[-1][:2] == ("ok", "works")
         wrong = make_driver(f"rtsp://127.0.0.1:{port}/yard", password="wrong")
         assert (await ends_with(wrong, Recorder())).code == "unauthorised"
     finally:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.drivers.reports import Recorder, running
+from tests.drivers.recorder import Recorder, running
 from tests.drivers.rtsp.cameras import make_driver
 from tests.drivers.sound.conftest import make_tone, rms
 from tests.drivers.sound.test_live import Tone
@@ -176,13 +176,13 @@ async def test_a_picture_is_taken_while_it_talks_and_readings_tell(tmp_path: Pat
         driver, report = make_driver(camera.url, password="s3cret", talk=True, volume=70), Recorder()
         handle: Any = driver.devices()["cam"].handle
         async with running(driver, report):
-            await report.until(lambda seen: bool(seen.states))
+            await report.until(lambda: bool(report.history))
             playing = asyncio.create_task(handle.play_from(str(make_tone(tmp_path / "tone.wav", 3)), None, 0))
-            await report.until(lambda seen: {"busy": True, "volume_percent": 70} in seen.readings)
+            await report.until(lambda: {"busy": True, "volume_percent": 70} in report.fields)
             assert (await handle.snapshot()).startswith(b"\xff\xd8")
             await playing
-            await report.until(lambda seen: seen.readings[-1] == {"busy": False, "volume_percent": 70})
-        assert report.states[-1][:2] == ("ok", "works")
+            await report.until(lambda: report.fields[-1] == {"busy": False, "volume_percent": 70})
+        assert report.history[-1][:2] == ("ok", "works")
 
 
 async def test_the_end_of_the_driver_ends_the_sound(tmp_path: Path) -> None:

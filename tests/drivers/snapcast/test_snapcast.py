@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.drivers.reports import LentServices, Recorder, running
+from tests.drivers.recorder import NoServices, Recorder, running
 from tests.drivers.sound.conftest import make_tone, rms
 from tests.drivers.sound.test_live import Tone
 from tests.peers import free_port, peer
@@ -108,20 +108,20 @@ async def _lan(folder: Path, *clients: str, pipe: bool = False, channels: int = 
 def _driver(lan: Lan, **settings: Any) -> Snapcast:
     plain = {"id": "group", "driver": "snapcast", "port": lan.control, "stream": "village", "channels": 1}
     quick = {"buffer_seconds": BUFFER, "check_seconds": 0.2}
-    return Snapcast(SnapcastConfig.model_validate(plain | quick | settings), LentServices())
+    return Snapcast(SnapcastConfig.model_validate(plain | quick | settings), NoServices())
 
 
 @asynccontextmanager
 async def _group(lan: Lan, clients: int = 2) -> AsyncIterator[tuple[Snapcast, Recorder]]:
     driver, report = _driver(lan), Recorder()
     async with running(driver, report):
-        await report.until(lambda seen: seen.states != [] and seen.states[-1][2].startswith(f"{clients} of"))
+        await report.until(lambda: report.history != [] and report.history[-1][2].startswith(f"{clients} of"))
         yield driver, report
 
 
 def test_it_is_registered_and_speaks_and_plays() -> None:
     assert DRIVERS["snapcast"].load() is Snapcast
-    device = Snapcast(SnapcastConfig(id="group", driver="snapcast"), LentServices()).devices()["group"]
+    device = Snapcast(SnapcastConfig(id="group", driver="snapcast"), NoServices()).devices()["group"]
     assert device.kind == "loudspeaker"
     assert abilities_of(device.handle) == ("loudspeaker", "file_player", "live_player")
 
@@ -139,8 +139,8 @@ async def test_a_file_comes_out_of_every_client_whole_and_as_loud(tmp_path: Path
             assert lan.seconds(name) == pytest.approx(2.0, abs=0.06)
             # ffmpeg makes mono of stereo without a change of level.
             assert sorted(lan.loud(name))[100] == pytest.approx(0.5 / 2**0.5, rel=0.02)
-        assert report.states[-1][:2] == ("ok", "works")
-        assert {"busy": True, "volume_percent": 100} in report.readings
+        assert report.history[-1][:2] == ("ok", "works")
+        assert {"busy": True, "volume_percent": 100} in report.fields
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -149,7 +149,7 @@ async def test_a_live_voice_is_heard_once_the_server_has_held_it_back(tmp_path: 
         driver, report, voice = _driver(lan, channels=channels), Recorder(), Tone(50)
         assert isinstance(driver, LivePlayer)
         async with running(driver, report):
-            await report.until(lambda seen: seen.states != [] and seen.states[-1][2].startswith("2 of"))
+            await report.until(lambda: report.history != [] and report.history[-1][2].startswith("2 of"))
             playing = asyncio.create_task(driver.play_live(voice, None))
             await asyncio.sleep(1.0)
             assert (lan.loud("east"), driver.position_seconds > 0) == ([], True)
@@ -207,17 +207,17 @@ async def test_stop_silences_what_the_server_holds_and_what_follows_is_whole(tmp
 async def test_clients_that_leave_and_come_back_show(tmp_path: Path) -> None:
     async with _lan(tmp_path, "east", "west") as lan, _group(lan) as (driver, report):
         await lan.leave("west")
-        await report.until(lambda seen: seen.states[-1][:2] == ("degraded", "device_offline"))
-        assert report.states[-1][2] == "1 of 2 clients connected, missing: west"
+        await report.until(lambda: report.history[-1][:2] == ("degraded", "device_offline"))
+        assert report.history[-1][2] == "1 of 2 clients connected, missing: west"
         assert "1 of 2 clients" in await driver.play_from(str(make_tone(tmp_path / "tone.wav", 0.5)), None, 0)
         await lan.leave("east")
-        await report.until(lambda seen: seen.states[-1][:2] == ("down", "device_offline"))
+        await report.until(lambda: report.history[-1][:2] == ("down", "device_offline"))
         with pytest.raises(Refused) as caught:
             await driver.play_from(str(tmp_path / "tone.wav"), None, 0)
         assert caught.value.code == "device_offline"
         await lan.join("east")
         await lan.join("west")
-        await report.until(lambda seen: seen.states[-1][:2] == ("ok", "works"))
+        await report.until(lambda: report.history[-1][:2] == ("ok", "works"))
 
 
 async def test_clients_that_leave_while_it_plays_leave_no_proof(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ async def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
         driver, report = _driver(lan), Recorder()
         with pytest.raises(NotConnected) as caught:
             async with running(driver, report) as task:
-                await report.until(lambda seen: seen.states[-1:] != [] and seen.states[-1][0] == "ok")
+                await report.until(lambda: report.history[-1:] != [] and report.history[-1][0] == "ok")
                 playing = asyncio.create_task(driver.play_from(str(make_tone(tmp_path / "tone.wav", 20)), None, 0))
                 while driver.position_seconds < 0.3:
                     await asyncio.sleep(0.01)
@@ -254,7 +254,7 @@ async def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
             await driver.run(Recorder())
         await lan.start()
         async with running(driver, report):
-            await report.until(lambda seen: seen.states[-1][0] == "ok" and driver._control is not None)
+            await report.until(lambda: report.history[-1][0] == "ok" and driver._control is not None)
             await driver.stop()
 
 

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from tests.drivers.processes import children
-from tests.drivers.reports import LentServices, Recorder, running
+from tests.drivers.recorder import NoServices, Recorder, running
 from tests.drivers.sound.conftest import RATE, make_tone, read_wav, rms
 from tests.peers import peer
 from village_drivers.kit import Misconfigured, NotConnected, Refused
@@ -25,7 +25,7 @@ from village_drivers.sound.driver import Sound, SoundConfig
 
 def _sound(output: Path, **settings: object) -> Sound:
     config = {"id": "horn", "driver": "sound", "output": f"file:{output}", **settings}
-    return Sound(SoundConfig.model_validate(config), LentServices())
+    return Sound(SoundConfig.model_validate(config), NoServices())
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -193,12 +193,12 @@ async def test_a_text_without_sound_is_refused(tmp_path: Path) -> None:
 async def test_the_driver_says_what_it_does(tmp_path: Path) -> None:
     sound, report = _sound(tmp_path / "horn.wav", volume=40), Recorder()
     async with running(sound, report):
-        await report.until(lambda seen: bool(seen.readings))
+        await report.until(lambda: bool(report.fields))
         playing = asyncio.create_task(sound.play_from(str(make_tone(tmp_path / "tone.wav", 0.3)), 60, 0))
-        await report.until(lambda seen: seen.readings[-1] == {"busy": True, "volume_percent": 60})
+        await report.until(lambda: report.fields[-1] == {"busy": True, "volume_percent": 60})
         await playing
-        await report.until(lambda seen: seen.readings[-1] == {"busy": False, "volume_percent": 40})
-    assert {state[:2] for state in report.states} == {("ok", "works")}
+        await report.until(lambda: report.fields[-1] == {"busy": False, "volume_percent": 40})
+    assert {state[:2] for state in report.history} == {("ok", "works")}
 
 
 async def test_the_end_of_the_driver_ends_the_sound(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_a_lost_folder_is_a_lost_loudspeaker_until_it_comes_back(tmp_path:
     sound, report = _sound(folder / "horn.wav"), Recorder()
     with pytest.raises(NotConnected, match="usb"):
         async with running(sound, report) as task:
-            await report.until(lambda seen: bool(seen.states))
+            await report.until(lambda: bool(report.history))
             shutil.rmtree(folder)
             with pytest.raises(NotConnected, match="usb"):
                 await sound.say("请注意", None)
@@ -227,7 +227,7 @@ async def test_a_lost_folder_is_a_lost_loudspeaker_until_it_comes_back(tmp_path:
         await sound.run(Recorder())
     folder.mkdir()
     async with running(sound, report):
-        await report.until(lambda seen: len(seen.states) > 1)
+        await report.until(lambda: len(report.history) > 1)
 
 
 @pytest.mark.parametrize(("missing", "package"), [("ffmpeg", "ffmpeg"), ("espeak-ng", "espeak-ng")])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drivers.reports import LentServices
+from tests.drivers.recorder import NoServices
 from tests.drivers.sound.conftest import RATE, Pulse, read_wav, rms
 from village_drivers.abilities import LivePlayer
 from village_drivers.kit import Refused
@@ -47,7 +47,7 @@ class Tone:
 
 
 def _sound(output: str) -> Sound:
-    return Sound(SoundConfig(id="horn", driver="sound", output=output), LentServices())
+    return Sound(SoundConfig(id="horn", driver="sound", output=output), NoServices())
 
 
 async def test_it_is_asked_at_the_pace_of_the_output_with_the_volume_as_a_factor(tmp_path: Path) -> None:

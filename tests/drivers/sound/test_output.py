@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from tests.drivers.reports import LentServices
+from tests.drivers.recorder import NoServices
 from village_drivers.abilities import ABILITIES, abilities_of
 from village_drivers.registry import DRIVERS
 from village_drivers.sound.driver import Sound, SoundConfig
@@ -50,7 +50,7 @@ def test_the_volume_curve_is_silent_at_0_whole_at_100_and_rises() -> None:
 def test_it_is_registered_and_speaks_and_plays() -> None:
     driver = DRIVERS["sound"].load()
     assert driver is Sound
-    device = Sound(SoundConfig(id="horn", driver="sound"), LentServices()).devices()["horn"]
+    device = Sound(SoundConfig(id="horn", driver="sound"), NoServices()).devices()["horn"]
     assert device.kind == "loudspeaker"
     assert abilities_of(device.handle) == ("loudspeaker", "file_player", "live_player")
     assert "loudspeaker" in ABILITIES

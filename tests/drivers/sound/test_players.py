@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.drivers.processes import children
-from tests.drivers.reports import LentServices, Recorder, running
+from tests.drivers.recorder import NoServices, Recorder, running
 from tests.drivers.sound.conftest import Pulse, make_tone, rms
 from tests.peers import absent, peer
 from village_drivers.kit import NotConnected, Refused
@@ -28,7 +28,7 @@ async def _no_child_left(pulse: Pulse) -> AsyncIterator[None]:
 
 
 def _sound(output: str) -> Sound:
-    return Sound(SoundConfig(id="horn", driver="sound", output=output), LentServices())
+    return Sound(SoundConfig(id="horn", driver="sound", output=output), NoServices())
 
 
 @pytest.fixture(params=["pulse", "pulse:horn", "alsa:pulse"])
@@ -46,7 +46,7 @@ async def test_the_whole_sound_comes_out_in_real_time(pulse: Pulse, output: str,
     report = Recorder()
     sound = _sound(output)
     async with running(sound, report):
-        await report.until(lambda seen: bool(seen.states))
+        await report.until(lambda: bool(report.history))
         started = time.monotonic()
         evidence = await sound.play_from(str(make_tone(tmp_path / "tone.wav", 1.2)), None, 0)
         assert time.monotonic() - started == pytest.approx(1.5, abs=0.3)

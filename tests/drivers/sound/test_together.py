@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.bench.sound_match import find, noise, onset
-from tests.drivers.reports import LentServices
+from tests.drivers.recorder import NoServices
 from tests.peers import absent
 from tests.peers.pulseaudio import RATE, PulseAudio, Tape
 from village_drivers.abilities import PunctualPlayer
@@ -49,7 +49,7 @@ async def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 def driver(output: str) -> Sound:
-    return Sound(SoundConfig(id="horn", driver="sound", output=output), LentServices())
+    return Sound(SoundConfig(id="horn", driver="sound", output=output), NoServices())
 
 
 def began(tape: Tape, at: float) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drivers.reports import LentServices, Recorder, running
+from tests.drivers.recorder import NoServices, Recorder, running
 from tests.drivers.sound.conftest import RATE, Pulse, make_tone, rms
 from tests.drivers.sound.test_live import Tone
 from village_drivers.kit import NotConnected
@@ -22,7 +22,7 @@ Play = Callable[[Sound], Awaitable[str]]
 
 
 def _sound(output: str) -> Sound:
-    return Sound(SoundConfig(id="horn", driver="sound", output=output, check_seconds=0.2), LentServices())
+    return Sound(SoundConfig(id="horn", driver="sound", output=output, check_seconds=0.2), NoServices())
 
 
 @pytest.fixture(params=["file", "live"])
@@ -105,5 +105,5 @@ async def test_the_driver_says_so_and_is_well_again_when_the_card_is_back(pulse:
     await pulse.load("horn")
     report = Recorder()
     async with running(sound, report):
-        await report.until(lambda seen: seen.states != [] and seen.states[-1][0] == "ok")
+        await report.until(lambda: report.history != [] and report.history[-1][0] == "ok")
         assert (await sound.play_from(tone, None, 19.5)).startswith("played 0.50 s")

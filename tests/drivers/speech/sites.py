@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.drivers.reports import LentServices, Recorder
+from tests.drivers.recorder import NoServices, Recorder
 from village_drivers.kit import NotConnected
 from village_drivers.serial_line import SerialLine
 from village_drivers.speech.chip import SpeechChip
@@ -35,7 +35,7 @@ def make_driver(kind: Kind, port: str, timing: Timing = QUICK, **settings: Any) 
     """Make a driver as the agent does: from plain settings."""
     name = kind[0].__name__.lower()
     config = kind[0].Config.model_validate({"id": "horn-1", "driver": name, "port": port} | settings)
-    driver = kind[0](config, LentServices())  # type: ignore[arg-type]
+    driver = kind[0](config, NoServices())  # type: ignore[arg-type]
     driver.timing = timing
     return driver
 
@@ -107,7 +107,7 @@ async def site(
         driver = make_driver(kind, near.a, timing, **settings)
         run = asyncio.create_task(driver.run(report), name="driver under test")
         stack.push_async_callback(_end, run)
-        await report.until(lambda report: ("ok", "works") in [state[:2] for state in report.states])
+        await report.until(lambda: ("ok", "works") in [state[:2] for state in report.history])
         yield Site(driver, emulator, near, far, report, run)
 
 

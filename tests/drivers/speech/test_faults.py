@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.drivers.reports import Recorder, running
+from tests.drivers.recorder import Recorder, running
 from tests.drivers.speech.sites import KINDS, QUICK, Kind, make_driver, site, until
 from village_drivers.kit import NotConnected, Refused
 from village_emulators.line import Cable
@@ -24,17 +24,17 @@ async def test_byte_by_byte(kind: Kind) -> None:
     async with site(kind, speed=100, drip=True) as s:
         await s.driver.say(LONG, None)
         assert "".join(s.heard) == LONG
-        assert ("degraded", "noise") not in [state[:2] for state in s.report.states]
+        assert ("degraded", "noise") not in [state[:2] for state in s.report.history]
 
 
 @both
 async def test_noise_degrades_and_passes(kind: Kind) -> None:
     async with site(kind) as s:
         s.cable.inject(b"\x00\xff\x80\x17\x55", into=s.cable.a)
-        await s.report.until(lambda report: report.states[-1][:2] == ("degraded", "noise"))
-        assert s.report.states[-1][2].startswith("5 bytes")
+        await s.report.until(lambda: s.report.history[-1][:2] == ("degraded", "noise"))
+        assert s.report.history[-1][2].startswith("5 bytes")
         await s.driver.say("好", None)
-        await s.report.until(lambda report: report.states[-1][:2] == ("ok", "works"))
+        await s.report.until(lambda: s.report.history[-1][:2] == ("ok", "works"))
         assert s.heard == ["好"]
 
 
@@ -44,7 +44,7 @@ async def test_one_stray_byte_is_no_noise(kind: Kind) -> None:
         s.cable.inject(b"\x00", into=s.cable.a)
         before = len(s.emulator.frames)
         await until(lambda: len(s.emulator.frames) > before + 2)
-        assert {state[0] for state in s.report.states} == {"ok"}
+        assert {state[0] for state in s.report.history} == {"ok"}
 
 
 @both
@@ -73,8 +73,8 @@ async def test_burst_of_noise(kind: Kind) -> None:
                 await asyncio.sleep(0)
             await saying
         assert s.heard[-1] == "紧急通知请立即转移"
-        await s.report.until(lambda report: report.states[-1][:2] == ("degraded", "noise"))
-        await s.report.until(lambda report: report.states[-1][:2] == ("ok", "works"))
+        await s.report.until(lambda: s.report.history[-1][:2] == ("degraded", "noise"))
+        await s.report.until(lambda: s.report.history[-1][:2] == ("ok", "works"))
 
 
 @both
@@ -119,7 +119,7 @@ async def test_wrong_baud_rate_shows_in_the_evidence(kind: Kind) -> None:
                 await run
         assert caught.value.code == "no_answer"
         assert "4 bytes that are no reply" in str(caught.value)
-        assert report.states == []
+        assert report.history == []
 
 
 @both
@@ -134,8 +134,8 @@ async def test_wire_cut_and_mended(kind: Kind) -> None:
             assert caught.value.code == "no_answer"
         s.cable.cut(False)
         async with running(s.driver, s.report):
-            s.report.states.clear()
-            await s.report.until(lambda report: report.states[-1:] != [] and report.states[-1][0] == "ok")
+            s.report.history.clear()
+            await s.report.until(lambda: s.report.history[-1:] != [] and s.report.history[-1][0] == "ok")
             await s.driver.say("好", None)
             assert s.heard[-1] == "好"
 
@@ -204,9 +204,9 @@ async def test_chip_dies_and_comes_back(name: str) -> None:
         try:
             with pytest.raises(NotConnected) as caught:
                 async with running(driver, report) as run:
-                    await report.until(lambda report: report.states != [])
+                    await report.until(lambda: report.history != [])
                     saying = asyncio.create_task(driver.say("紧急通知", None))
-                    await report.until(lambda report: report.readings[-1]["busy"] is True)
+                    await report.until(lambda: report.fields[-1]["busy"] is True)
                     program.kill()
                     await program.communicate()
                     with pytest.raises(NotConnected):
@@ -214,9 +214,9 @@ async def test_chip_dies_and_comes_back(name: str) -> None:
                     await run
             assert caught.value.code == "no_answer"
             program = await start()
-            report.states.clear()
+            report.history.clear()
             async with running(driver, report):
-                await report.until(lambda report: report.states != [])
+                await report.until(lambda: report.history != [])
                 await driver.say("好", None)
                 assert program.stdout
                 assert '"text": "好"' in (await program.stdout.readline()).decode()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.drivers.reports import LentServices
+from tests.drivers.recorder import NoServices
 from tests.drivers.speech.sites import KINDS, QUICK, Kind, make_driver, site, until
 from village_drivers.abilities import abilities_of
 from village_drivers.kit import NotConnected, Refused
@@ -25,7 +25,7 @@ def test_registered(name: str) -> None:
     driver = DRIVERS[name].load()
     assert driver.__name__ == KINDS[name][0].__name__
     config = driver.Config.model_validate({"id": "horn-1", "driver": name, "port": "/dev/ttyUSB0", "name": "村口"})
-    devices = driver(config, LentServices()).devices()
+    devices = driver(config, NoServices()).devices()
     assert list(devices) == ["horn-1"]
     assert (devices["horn-1"].kind, devices["horn-1"].name) == ("loudspeaker", "村口")
     assert abilities_of(devices["horn-1"].handle) == ("loudspeaker",)
@@ -45,8 +45,8 @@ async def test_says_with_evidence(kind: Kind) -> None:
         assert re.fullmatch(r"chip accepted 1 frame, busy \d+\.\d s, then idle", evidence)
         assert s.heard == ["紧急通知，请立即转移。"]
         assert s.emulator.spoken[0].volume == s.emulator.max_volume / 2
-        await s.report.until(lambda report: {"busy": False, "volume_percent": 50.0} in report.readings)
-        assert {"busy": True, "volume_percent": 50.0} in s.report.readings
+        await s.report.until(lambda: {"busy": False, "volume_percent": 50.0} in s.report.fields)
+        assert {"busy": True, "volume_percent": 50.0} in s.report.fields
 
 
 @both
@@ -128,8 +128,8 @@ async def test_polls_while_silent_and_not_while_speaking(kind: Kind) -> None:
 @both
 async def test_readings_are_repeated(kind: Kind) -> None:
     async with site(kind) as s:
-        await s.report.until(lambda report: len(report.readings) > 2)
-        assert s.report.readings[-1] == {"busy": False, "volume_percent": 80.0}
+        await s.report.until(lambda: len(s.report.fields) > 2)
+        assert s.report.fields[-1] == {"busy": False, "volume_percent": 80.0}
 
 
 @both
