@@ -216,7 +216,13 @@ class Village:
             ("[devices]", {"id": "box", "driver": "host", "interval_seconds": 5}),
             (
                 "[devices]",
-                {"id": "square-speaker", "driver": "syn6288", "name": "广场喇叭", "port": self._near("syn6288")},
+                {
+                    "id": "square-speaker",
+                    "driver": "syn6288",
+                    "name": "广场喇叭",
+                    "tags": ["school"],
+                    "port": self._near("syn6288"),
+                },
             ),
             ("[devices]", {"id": "door-bus", "driver": "osdp", "port": self._near("osdp")}),
             ("[devices.readers]", {"id": "gate", "name": "祠堂大门", "address": 1, "scbk_file": str(scbk)}),
