@@ -8,6 +8,7 @@ from pydantic import Field
 
 from village_drivers.dfplayer.frames import Medium
 from village_drivers.kit import DriverConfig
+from village_drivers.line_monitor import MonitorTiming
 
 
 class DfPlayerConfig(DriverConfig):
@@ -35,13 +36,11 @@ class DfPlayerConfig(DriverConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(MonitorTiming):
     """Times in seconds."""
 
     #: Copies answer after up to half a second.
     answer: float = 1.0
-    #: Between status queries while nothing is played.
-    poll: float = 10.0
     #: Between status queries while a track is played, for boards that do not report its end.
     watch: float = 1.0
     #: What the board says of one thing in two ways comes within this.
@@ -52,7 +51,3 @@ class Timing:
     twice: float = 1.0
     #: Longer than this no track is.
     limit: float = 4 * 3600.0
-    #: Between readings that have not changed.
-    reading: float = 300.0
-    #: So long without noise is a clean line.
-    quiet: float = 30.0

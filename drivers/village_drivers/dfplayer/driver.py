@@ -16,10 +16,11 @@ from village_drivers.dfplayer.card import Card
 from village_drivers.dfplayer.config import DfPlayerConfig, Timing
 from village_drivers.dfplayer.frames import Code, Message, Playing
 from village_drivers.dfplayer.link import BAUDRATE, BoardLink
-from village_drivers.dfplayer.turn import PASSING, Turn, refusal
+from village_drivers.dfplayer.turn import PASSING, BoardTurn, refusal
 from village_drivers.kit import Device, DriverConfig, NotConnected, Refused, Report, Services
-from village_drivers.line_noise import LineNoise
+from village_drivers.line_monitor import LineMonitor
 from village_drivers.serial_line import SerialLine
+from village_wire.states import Status
 
 _ATTEMPTS = 3
 
@@ -33,19 +34,14 @@ class DfPlayer:
         self.timing = Timing()
         self._config = config
         self._link: BoardLink | None = None
-        self._report: Report | None = None
         #: Held by the track that plays, or by whoever looks while none does.
         self._board = asyncio.Lock()
-        self._turns: set[Turn] = set()
+        self._turns: set[BoardTurn] = set()
         self._stops = 0
         self._unwanted = False
-        self._check_now = asyncio.Event()
-        self._answered = False
-        self._busy = False
-        self._volume = config.volume
         self._card = Card(config.medium)
         self._last_end = (-1, -float("inf"))
-        self._noise = LineNoise(self.timing.quiet)
+        self._monitor = LineMonitor(config.id, config.volume, self._condition)
 
     def devices(self) -> Mapping[str, Device]:
         """The one board."""
@@ -54,19 +50,20 @@ class DfPlayer:
     async def run(self, report: Report) -> None:
         """See `kit.Driver.run`."""
         with SerialLine.open(self._config.port, BAUDRATE) as line:
-            self._link = link = BoardLink(line, self._config.gap_seconds, self._told, self._heard_noise)
-            self._report, self._answered, self._card = report, False, Card(self._config.medium)
-            self._noise.quiet = self.timing.quiet
+            self._link = link = BoardLink(line, self._config.gap_seconds, self._told, self._monitor.heard_noise)
+            self._card = Card(self._config.medium)
+            self._monitor.begin(report, self.timing)
             # A program that was killed may have left it playing, and nobody asks for proof of that any more.
             self._unwanted = True
             failure = NotConnected("line_closed", f"{self._config.port}: the driver was stopped")
             try:
-                await self._serve(link)
+                await self._monitor.serve(reads=link.read(), watches=self._watch(link))
             except NotConnected as error:
                 failure = error
                 raise
             finally:
-                self._link = self._report = None
+                self._link = None
+                self._monitor.end()
                 for turn in self._turns:
                     turn.end(NotConnected(failure.code, str(failure)))
                 if self._turns or self._unwanted:
@@ -94,14 +91,14 @@ class DfPlayer:
                     known = await turn.link.order(level, self.timing.answer)
                     acknowledged = await self._begin(turn, order, self.timing.answer if known else 0.0, what)
                     began = asyncio.get_running_loop().time()
-                    self._set(busy=True, volume=percent)
+                    self._monitor.set(busy=True, volume=percent)
                     end = await self._until_end(turn, what)
                 except (asyncio.CancelledError, Refused, NotConnected):
                     self._unwanted = True
-                    self._check_now.set()
+                    self._monitor.look_now()
                     raise
                 finally:
-                    self._set(busy=False, volume=self._config.volume)
+                    self._monitor.set(busy=False, volume=self._config.volume)
                 seconds = asyncio.get_running_loop().time() - began
         return f"{what} {'acknowledged' if acknowledged else 'not acknowledged'}, played {seconds:.1f} s, {end}"
 
@@ -113,33 +110,17 @@ class DfPlayer:
         async with self._board, self._take_turn() as turn:
             await self._silence(turn.link)
 
-    async def _serve(self, link: BoardLink) -> None:
-        failures: list[NotConnected] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(link.read(), name=f"{self._config.id} reads")
-                group.create_task(self._watch(link), name=f"{self._config.id} watches")
-                group.create_task(self._tell(), name=f"{self._config.id} tells")
-        except* NotConnected as errors:
-            failures += [error for error in errors.exceptions if isinstance(error, NotConnected)]
-        if failures:
-            raise failures[0]
-
     @asynccontextmanager
-    async def _take_turn(self) -> AsyncIterator[Turn]:
+    async def _take_turn(self) -> AsyncIterator[BoardTurn]:
         if self._link is None:
             raise NotConnected("line_closed", f"{self._config.port} is not open")
-        turn = Turn(self._link)
+        turn = BoardTurn(self._link)
         self._turns.add(turn)
         try:
-            async with turn.scope:
+            async with turn.held():
                 yield turn
-        except TimeoutError:
-            if turn.error is not None:
-                raise turn.error from None
-            raise
         except NotConnected:
-            self._check_now.set()
+            self._monitor.look_now()
             raise
         finally:
             self._turns.discard(turn)
@@ -153,7 +134,7 @@ class DfPlayer:
             await link.order(Message(Code.STOP), self.timing.answer)
         raise Refused("rejected", f"the board still plays after {_ATTEMPTS} stop frames")
 
-    async def _begin(self, turn: Turn, order: Message, patience: float, what: str) -> bool:
+    async def _begin(self, turn: BoardTurn, order: Message, patience: float, what: str) -> bool:
         """Give the order until the board plays; return whether it acknowledged."""
         now = asyncio.get_running_loop().time
         for _ in range(_ATTEMPTS):
@@ -174,7 +155,7 @@ class DfPlayer:
             raise self._refusal(turn.fault, what)
         raise Refused(self._card.code or "rejected", f"{what}: the board did not begin it, {_ATTEMPTS} times")
 
-    async def _until_end(self, turn: Turn, what: str) -> str:
+    async def _until_end(self, turn: BoardTurn, what: str) -> str:
         """Wait for the end of the track that plays; return how it was noticed."""
         now = asyncio.get_running_loop().time
         limit = now() + self.timing.limit
@@ -204,7 +185,7 @@ class DfPlayer:
         error = refusal(fault, what)
         if error.code == "card_failed":
             self._card.failed()
-            self._judge()
+            self._monitor.judge()
         elif error.code == "track_missing" and self._card.code is not None:
             return Refused(self._card.code, str(error))
         return error
@@ -218,43 +199,28 @@ class DfPlayer:
                 low = status & 0xFF
                 return Playing(low) if low <= Playing.PAUSED else Playing.STOPPED
             await asyncio.sleep(self.timing.settle)
-        evidence = f"{self._config.port}: no answer to {_ATTEMPTS} status queries"
-        if self._noise.present(asyncio.get_running_loop().time()):
-            evidence += f", but {self._noise.count}"
-        raise NotConnected("no_answer", evidence)
+        raise self._monitor.no_answer(self._config.port, _ATTEMPTS)
 
     async def _watch(self, link: BoardLink) -> None:
         """Query the status while nothing is played, count the card's files, and silence what nobody wants to hear."""
         if self._config.medium != "sd":
             await link.order(Message(Code.SOURCE, frames.SOURCES[self._config.medium]), self.timing.answer)
-        while True:
-            self._check_now.clear()
-            async with self._board:
-                if self._unwanted:
-                    with suppress(Refused):
-                        await self._silence(link)
-                self._set(busy=await self._status(link) is Playing.PLAYS)
-                # Counting stops a track on some boards, so it is not done more often than needed.
-                if self._card.to_be_counted and not self._busy:
-                    answer = await link.ask(
-                        Message(frames.FILES[self._config.medium]),
-                        {frames.FILES[self._config.medium], Code.ERROR},
-                        self.timing.answer,
-                    )
-                    self._card.counted(answer)
-            if not self._answered:
-                self._answered = True
-                self._read()
-            self._judge()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.timing.poll):
-                    await self._check_now.wait()
+        await self._monitor.watch(lambda: self._look(link))
 
-    async def _tell(self) -> None:
-        """Repeat the reading, so that its absence means something."""
-        while True:
-            await asyncio.sleep(self.timing.reading)
-            self._read()
+    async def _look(self, link: BoardLink) -> None:
+        async with self._board:
+            if self._unwanted:
+                with suppress(Refused):
+                    await self._silence(link)
+            self._monitor.set(busy=await self._status(link) is Playing.PLAYS)
+            # Counting stops a track on some boards, so it is not done more often than needed.
+            if self._card.to_be_counted and not self._monitor.busy:
+                answer = await link.ask(
+                    Message(frames.FILES[self._config.medium]),
+                    {frames.FILES[self._config.medium], Code.ERROR},
+                    self.timing.answer,
+                )
+                self._card.counted(answer)
 
     def _told(self, message: Message) -> None:
         """Take in what the board says unasked."""
@@ -273,39 +239,15 @@ class DfPlayer:
                 self._end_turns(Refused("power_fault", "the board restarted while it played"))
             elif message.code == Code.REMOVED and self._card.code is not None:
                 self._end_turns(Refused("card_missing", "the card was pulled out while it played"))
-            self._judge()
-            self._check_now.set()
+            self._monitor.judge()
+            self._monitor.look_now()
 
     def _end_turns(self, error: Refused) -> None:
-        if self._busy:
+        if self._monitor.busy:
             for turn in self._turns:
                 turn.end(error)
 
-    def _set(self, *, busy: bool, volume: float | None = None) -> None:
-        before = self._busy, self._volume
-        self._busy = busy
-        self._volume = self._volume if volume is None else volume
-        if before != (self._busy, self._volume):
-            self._read()
-
-    def _read(self) -> None:
-        if self._report is not None:
-            fields = {"busy": self._busy, "volume_percent": float(self._volume)}
-            self._report.reading(self._config.id, "loudspeaker", fields)
-
-    def _heard_noise(self, count: int) -> None:
-        self._noise.heard(count, asyncio.get_running_loop().time())
-        self._judge()
-
-    def _judge(self) -> None:
-        """Report the state of a board that answers; one that does not ends `run`."""
-        if self._report is None or not self._answered:
-            return
-        now = asyncio.get_running_loop().time()
+    def _condition(self) -> tuple[Status, str, str]:
         if self._card.code is not None:
-            self._report.state(self._config.id, "down", self._card.code, self._card.evidence)
-        elif self._noise.present(now):
-            self._report.state(self._config.id, "degraded", "noise", self._noise.evidence(now))
-        else:
-            evidence = f"the board answers the status query, {self._card.evidence}"
-            self._report.state(self._config.id, "ok", "works", evidence)
+            return "down", self._card.code, self._card.evidence
+        return "ok", "works", f"the board answers the status query, {self._card.evidence}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from village_drivers.dfplayer.frames import Fault
 from village_drivers.dfplayer.link import BoardLink
-from village_drivers.kit import DriverError, Refused
+from village_drivers.kit import Refused
+from village_drivers.turn import Turn
 
 #: The board did not understand, or not yet: the same order again may do.
 PASSING = frozenset({Fault.INITIALISING, Fault.INCOMPLETE, Fault.CHECKSUM})
@@ -31,23 +31,16 @@ def refusal(fault: int, what: str) -> Refused:
     return Refused(code, f"{what}: the board answers error {fault}, {reason}")
 
 
-@dataclass(slots=True, eq=False)
-class Turn:
-    """The use of the board by one play or stop, which `end` ends early with an error."""
+class BoardTurn(Turn):
+    """The use of the board by one play or stop."""
 
-    link: BoardLink
-    error: DriverError | None = None
-    #: Number of the file whose end the board reported.
-    finished: int | None = None
-    fault: int | None = None
-    scope: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def end(self, error: DriverError) -> None:
-        """Let the caller raise `error`."""
-        if self.error is None:
-            self.error = error
-            self.scope.reschedule(asyncio.get_running_loop().time())
+    def __init__(self, link: BoardLink) -> None:
+        super().__init__()
+        self.link = link
+        #: Number of the file whose end the board reported.
+        self.finished: int | None = None
+        self.fault: int | None = None
+        self._changed = asyncio.Event()
 
     def hear(self, *, finished: int | None = None, fault: int | None = None) -> None:
         """Take note of what the board said."""

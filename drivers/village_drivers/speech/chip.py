@@ -11,29 +11,17 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
-from village_drivers.kit import Device, DriverConfig, DriverError, NotConnected, Refused, Report, Services
-from village_drivers.line_noise import LineNoise
+from village_drivers.kit import Device, DriverConfig, NotConnected, Refused, Report, Services
+from village_drivers.line_monitor import LineMonitor
 from village_drivers.serial_line import SerialLine
 from village_drivers.speech.chip_type import ChipType, SpeechConfig, Timing
 from village_drivers.speech.link import ChipLink
 from village_drivers.speech.replies import Reply
 from village_drivers.speech.text import Piece, clean_text, split_text
+from village_drivers.turn import Turn
+from village_wire.states import Status
 
 _ATTEMPTS = 3
-
-
-class _Turn:
-    """The use of the chip by one `say` or `stop`, which `end` ends early with an error."""
-
-    def __init__(self, link: ChipLink) -> None:
-        self.link = link
-        self.error: DriverError | None = None
-        self.scope = asyncio.timeout(None)
-
-    def end(self, error: DriverError) -> None:
-        if self.error is None:
-            self.error = error
-            self.scope.reschedule(asyncio.get_running_loop().time())
 
 
 class SpeechChip:
@@ -48,16 +36,11 @@ class SpeechChip:
         self._config = config
         self._baudrate = baudrate
         self._link: ChipLink | None = None
-        self._report: Report | None = None
         #: Held by whoever exchanges frames with the chip.
         self._exchange = asyncio.Lock()
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._stops = 0
-        self._check_now = asyncio.Event()
-        self._answered = False
-        self._busy = False
-        self._volume = config.volume
-        self._noise = LineNoise(self.timing.quiet)
+        self._monitor = LineMonitor(config.id, config.volume, self._condition)
 
     def devices(self) -> Mapping[str, Device]:
         """The one loudspeaker."""
@@ -66,18 +49,19 @@ class SpeechChip:
     async def run(self, report: Report) -> None:
         """See `kit.Driver.run`."""
         with SerialLine.open(self._config.port, self._baudrate) as line:
-            link = ChipLink(line, self._baudrate, self.chip.gap_s, self._heard_noise)
-            self._link, self._report = link, report
-            self._noise.quiet = self.timing.quiet
-            self._answered = False
+            self._link = link = ChipLink(line, self._baudrate, self.chip.gap_s, self._monitor.heard_noise)
+            self._monitor.begin(report, self.timing)
             failure = NotConnected("line_closed", f"{self._config.port}: the driver was stopped")
             try:
-                await self._serve(link)
+                await self._monitor.serve(
+                    reads=link.read(), writes=link.write(), watches=self._monitor.watch(lambda: self._look(link))
+                )
             except NotConnected as error:
                 failure = error
                 raise
             finally:
-                self._link = self._report = None
+                self._link = None
+                self._monitor.end()
                 if self._turn is not None:
                     self._turn.end(NotConnected(failure.code, str(failure)))
                     # Nobody will ask this chip for proof any more, so it should not go on by itself.
@@ -104,10 +88,10 @@ class SpeechChip:
                         await self._speak(link, piece, percent)
                 except (asyncio.CancelledError, Refused):
                     link.post(self.chip.stop)
-                    self._check_now.set()
+                    self._monitor.look_now()
                     raise
                 finally:
-                    self._set(busy=False)
+                    self._monitor.set(busy=False)
                 seconds = asyncio.get_running_loop().time() - started
         frames = "1 frame" if len(pieces) == 1 else f"{len(pieces)} frames"
         return f"chip accepted {frames}, busy {seconds:.1f} s, then idle"
@@ -120,19 +104,6 @@ class SpeechChip:
         async with self._exchange, self._take_turn() as link:
             await self._silence(link)
 
-    async def _serve(self, link: ChipLink) -> None:
-        failures: list[NotConnected] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(link.read(), name=f"{self._config.id} reads")
-                group.create_task(link.write(), name=f"{self._config.id} writes")
-                group.create_task(self._watch(link), name=f"{self._config.id} watches")
-                group.create_task(self._tell(), name=f"{self._config.id} tells")
-        except* NotConnected as errors:
-            failures += [error for error in errors.exceptions if isinstance(error, NotConnected)]
-        if failures:
-            raise failures[0]
-
     def _pieces(self, text: str) -> list[Piece]:
         # A frame is on the line for half a second at most, so that a stop is not kept waiting behind it.
         limit = min(self.chip.max_text_bytes, self._baudrate // 20)
@@ -144,16 +115,12 @@ class SpeechChip:
     async def _take_turn(self) -> AsyncIterator[ChipLink]:
         if self._link is None:
             raise NotConnected("line_closed", f"{self._config.port} is not open")
-        self._turn = turn = _Turn(self._link)
+        self._turn = Turn()
         try:
-            async with turn.scope:
-                yield turn.link
-        except TimeoutError:
-            if turn.error is not None:
-                raise turn.error from None
-            raise
+            async with self._turn.held():
+                yield self._link
         except NotConnected:
-            self._check_now.set()
+            self._monitor.look_now()
             raise
         finally:
             self._turn = None
@@ -162,7 +129,7 @@ class SpeechChip:
         for _ in range(_ATTEMPTS):
             await link.ask(self.chip.stop, {Reply.ACCEPTED, Reply.REJECTED}, self.timing.answer)
             if await self._status(link) is Reply.IDLE:
-                self._set(busy=False)
+                self._monitor.set(busy=False)
                 return
         raise Refused("rejected", f"{self.chip.name} still speaks after {_ATTEMPTS} stop frames")
 
@@ -176,7 +143,7 @@ class SpeechChip:
             # Noise can hide or imitate an answer; sending again would cut off a chip that speaks.
             if answer is not Reply.ACCEPTED and await self._status(link) is Reply.IDLE:
                 continue
-            self._set(busy=True, volume=percent)
+            self._monitor.set(busy=True, volume=percent)
             if await self._spoken(link, len(piece.text)):
                 return
         raise Refused(
@@ -208,54 +175,11 @@ class SpeechChip:
             status = await link.ask(self.chip.status, {Reply.SPEAKING, Reply.IDLE}, self.timing.answer)
             if status is not None:
                 return status
-        evidence = f"{self._config.port}: no answer to {_ATTEMPTS} status queries"
-        if self._noise.present(asyncio.get_running_loop().time()):
-            evidence += f", but {self._noise.count}"
-        raise NotConnected("no_answer", evidence)
+        raise self._monitor.no_answer(self._config.port, _ATTEMPTS)
 
-    async def _watch(self, link: ChipLink) -> None:
-        """Query the status while nothing is spoken, and judge the line."""
-        while True:
-            self._check_now.clear()
-            async with self._exchange:
-                self._set(busy=await self._status(link) is Reply.SPEAKING)
-            if not self._answered:
-                self._answered = True
-                self._read()
-            self._judge()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.timing.poll):
-                    await self._check_now.wait()
+    async def _look(self, link: ChipLink) -> None:
+        async with self._exchange:
+            self._monitor.set(busy=await self._status(link) is Reply.SPEAKING)
 
-    async def _tell(self) -> None:
-        """Repeat the reading, so that its absence means something."""
-        while True:
-            await asyncio.sleep(self.timing.reading)
-            self._read()
-
-    def _set(self, *, busy: bool, volume: float | None = None) -> None:
-        before = self._busy, self._volume
-        self._busy = busy
-        self._volume = self._volume if volume is None else volume
-        if before != (self._busy, self._volume):
-            self._read()
-
-    def _read(self) -> None:
-        if self._report is not None:
-            self._report.reading(
-                self._config.id, "loudspeaker", {"busy": self._busy, "volume_percent": float(self._volume)}
-            )
-
-    def _heard_noise(self, count: int) -> None:
-        self._noise.heard(count, asyncio.get_running_loop().time())
-        self._judge()
-
-    def _judge(self) -> None:
-        """Report the state of a chip that answers; one that does not ends `run`."""
-        if self._report is None or not self._answered:
-            return
-        now = asyncio.get_running_loop().time()
-        if self._noise.present(now):
-            self._report.state(self._config.id, "degraded", "noise", self._noise.evidence(now))
-        else:
-            self._report.state(self._config.id, "ok", "works", f"{self.chip.name} answers the status query")
+    def _condition(self) -> tuple[Status, str, str]:
+        return "ok", "works", f"{self.chip.name} answers the status query"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from village_drivers.kit import DriverConfig
+from village_drivers.line_monitor import MonitorTiming
 
 
 class SpeechConfig(DriverConfig):
@@ -38,17 +39,11 @@ class ChipType:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(MonitorTiming):
     """Times in seconds."""
 
     #: The chips answer a frame within some milliseconds.
     answer: float = 1.0
-    #: Between status queries while nothing is spoken.
-    poll: float = 10.0
-    #: Between readings that have not changed.
-    reading: float = 300.0
-    #: So long without noise is a clean line.
-    quiet: float = 30.0
     #: A character is spoken in about 0.2 s. After this long per character, and `slack`, the idle reply may be lost.
     expected_per_character: float = 0.25
     #: Digits and letters may be spelled out; longer than this a text never takes.
