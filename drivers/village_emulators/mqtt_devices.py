@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
@@ -183,14 +183,11 @@ class EmulatedThermometer(EmulatedDevice):
         self.publish_state()
 
 
-class EmulatedSite:
-    """The three devices."""
+class EmulatedDevices:
+    """Devices that come and go together."""
 
-    def __init__(self, told: Callable[[dict[str, Any]], None], prefix: str = "homeassistant") -> None:
-        self.lock = EmulatedLock("emulated-lock", prefix, told)
-        self.siren = EmulatedSiren("emulated-siren", prefix, told)
-        self.thermometer = EmulatedThermometer("emulated-thermometer", prefix, told)
-        self.devices: tuple[EmulatedDevice, ...] = (self.lock, self.siren, self.thermometer)
+    def __init__(self, *devices: EmulatedDevice) -> None:
+        self.devices = devices
 
     def start(self, broker: str, username: str | None = None, password: str | None = None) -> None:
         """Connect all devices."""
@@ -204,6 +201,20 @@ class EmulatedSite:
 
     def obey(self, line: str) -> None:
         """Carry out one line of standard input; raises `InvalidLine`."""
+        raise NotImplementedError
+
+
+class EmulatedSite(EmulatedDevices):
+    """The three devices."""
+
+    def __init__(self, told: Callable[[dict[str, Any]], None], prefix: str = "homeassistant") -> None:
+        self.lock = EmulatedLock("emulated-lock", prefix, told)
+        self.siren = EmulatedSiren("emulated-siren", prefix, told)
+        self.thermometer = EmulatedThermometer("emulated-thermometer", prefix, told)
+        super().__init__(self.lock, self.siren, self.thermometer)
+
+    def obey(self, line: str) -> None:
+        """As `EmulatedDevices.obey`."""
         match line.split():
             case ["temperature", text] if _is_number(text):
                 self.thermometer.measure(float(text))
@@ -221,20 +232,7 @@ def _print(change: dict[str, Any]) -> None:
     print(json.dumps(change), flush=True)
 
 
-class Devices(Protocol):
-    """`EmulatedSite`, or the loudspeakers of `mqtt_loudspeakers`."""
-
-    def start(self, broker: str, username: str | None = None, password: str | None = None) -> None:
-        """Connect all devices."""
-
-    def stop(self) -> None:
-        """Disconnect all devices."""
-
-    def obey(self, line: str) -> None:
-        """Carry out one line of standard input; raises `InvalidLine`."""
-
-
-async def _serve(site: Devices, broker: str, username: str | None) -> None:
+async def _serve(site: EmulatedDevices, broker: str, username: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -249,7 +247,7 @@ async def _serve(site: Devices, broker: str, username: str | None) -> None:
         await asyncio.to_thread(site.stop)
 
 
-async def _obey_lines(site: Devices) -> None:
+async def _obey_lines(site: EmulatedDevices) -> None:
     async for line in lines():
         try:
             site.obey(line)
@@ -257,7 +255,7 @@ async def _obey_lines(site: Devices) -> None:
             print(error, file=sys.stderr, flush=True)
 
 
-def main(make: Callable[[Callable[[dict[str, Any]], None], str], Devices] = EmulatedSite) -> None:
+def main(make: Callable[[Callable[[dict[str, Any]], None], str], EmulatedDevices] = EmulatedSite) -> None:
     """Run the devices until stopped. `make` gets who is to be told of changes, and the prefix of discovery topics."""
     parser = argparse.ArgumentParser(description="Emulate devices that speak MQTT. 模拟 MQTT 设备。")
     parser.add_argument("--broker", required=True, help="e.g. mqtt://127.0.0.1:1883")

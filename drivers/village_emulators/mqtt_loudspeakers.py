@@ -21,7 +21,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from village_emulators.mqtt_devices import EmulatedDevice, InvalidLine, main
+from village_emulators.mqtt_devices import EmulatedDevice, EmulatedDevices, InvalidLine, main
 
 SECONDS_PER_CHARACTER = 0.05
 
@@ -237,27 +237,17 @@ class EmulatedPanel(EmulatedLoudspeaker):
         """It has none."""
 
 
-class EmulatedLoudspeakers:
-    """The three loudspeakers; as `mqtt_devices.EmulatedSite`."""
+class EmulatedLoudspeakers(EmulatedDevices):
+    """The three loudspeakers."""
 
     def __init__(self, told: Callable[[dict[str, Any]], None], prefix: str = "homeassistant") -> None:
         self.topics = EmulatedTopics("emulated-topics", prefix, told)
         self.hermes = EmulatedHermes("emulated-hermes", prefix, told)
         self.panel = EmulatedPanel("emulated-panel", prefix, told)
-        self.devices: tuple[EmulatedLoudspeaker, ...] = (self.topics, self.hermes, self.panel)
-
-    def start(self, broker: str, username: str | None = None, password: str | None = None) -> None:
-        """Connect all."""
-        for device in self.devices:
-            device.start(broker, username, password)
-
-    def stop(self) -> None:
-        """Disconnect all."""
-        for device in self.devices:
-            device.stop()
+        super().__init__(self.topics, self.hermes, self.panel)
 
     def obey(self, line: str) -> None:
-        """Carry out one line of standard input; raises `InvalidLine`."""
+        """As `EmulatedDevices.obey`."""
         devices = {device.name: device for device in self.devices}
         match line.split():
             case [("deaf" | "off" | "fail") as word, name, ("on" | "off") as state] if name in devices:
