@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 
 from village_drivers.kit import DriverError, NotConnected, Refused
 from village_drivers.mqtt.dialects import Hermes
+from village_drivers.mqtt.manners import Link, Manners
 from village_drivers.mqtt.speaker import Speaker
-from village_drivers.mqtt.turns import Link, Manners
 from village_drivers.sound.pcm import Form, gain
 from village_drivers.sound.sources import Source, file_source
 

@@ -13,8 +13,8 @@ from village_drivers.mqtt.dialects import Dialect, Hermes, Notify, Order, Topics
 from village_drivers.mqtt.entities import DeviceInfo, Entity
 from village_drivers.mqtt.hermes_player import HermesPlayer
 from village_drivers.mqtt.loudspeaker_tables import LoudspeakerTable, SpeaksTable
+from village_drivers.mqtt.manners import Manners
 from village_drivers.mqtt.speaker import Speaker
-from village_drivers.mqtt.turns import Manners
 
 #: Unchanged readings are repeated this often, so that their absence means something.
 REPEAT_SECONDS = 300.0

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 
 from village_drivers.kit import DriverError, NotConnected, Refused
 from village_drivers.mqtt.dialects import Busy, Dialect, Done, Failed, Online, Order, Sign
-from village_drivers.mqtt.turns import Link, Manners, Turn, either
+from village_drivers.mqtt.manners import Link, Manners, either
+from village_drivers.turn import Turn
 from village_wire.states import Status
 
 #: From a text to the word that it is spoken: a device that fetches its speech over 4G takes seconds.
@@ -177,7 +178,7 @@ class Speaker:
         return min(max(self._manners.volume if volume is None else volume, 0.0), 100.0)
 
     @asynccontextmanager
-    async def _take_turn(self) -> AsyncIterator[Turn]:
+    async def _take_turn(self) -> AsyncIterator[None]:
         stops = self._stops
         async with self._device:
             if self._stops != stops:
@@ -185,20 +186,17 @@ class Speaker:
             self._turn = turn = Turn()
             self._fault = ""
             try:
-                if self.online is False:
-                    raise NotConnected("device_offline", f"{self.name} says that it is offline")
-                async with turn.scope:
-                    yield turn
-            except TimeoutError:
-                if turn.error is not None:
-                    raise turn.error from None
-                raise
-            except DriverError as error:
-                if error.code in _TROUBLES and self.online is not False:
-                    self._trouble = error
-                raise
-            else:
-                self._trouble = None
+                async with turn.held():
+                    # What ends the turn from outside is no trouble of the device.
+                    try:
+                        if self.online is False:
+                            raise NotConnected("device_offline", f"{self.name} says that it is offline")
+                        yield
+                    except DriverError as error:
+                        if error.code in _TROUBLES and self.online is not False:
+                            self._trouble = error
+                        raise
+                    self._trouble = None
             finally:
                 self._turn = None
                 self._link.changed()

@@ -1,4 +1,4 @@
-"""What a loudspeaker on MQTT needs of its driver, what is known of it beforehand, and the use of it by one sound."""
+"""What a loudspeaker on MQTT needs of its driver, and what is known of it beforehand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
-from village_drivers.kit import DriverError
 from village_drivers.mqtt.dialects import Order
 
 
@@ -34,20 +33,6 @@ class Manners:
     #: Whether an availability topic tells that it is online.
     tells_availability: bool
     without_feedback: bool
-
-
-class Turn:
-    """The use of the device by one sound, which `end` ends early with an error."""
-
-    def __init__(self) -> None:
-        self.error: DriverError | None = None
-        self.scope = asyncio.timeout(None)
-
-    def end(self, error: DriverError) -> None:
-        """End it early; whoever holds it gets the first error that was given."""
-        if self.error is None:
-            self.error = error
-            self.scope.reschedule(asyncio.get_running_loop().time())
 
 
 async def either(work: Awaitable[object], seconds: float) -> None:
