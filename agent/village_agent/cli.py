@@ -153,7 +153,7 @@ def drivers(
     from village_drivers.registry import DRIVERS
 
     if name and name not in DRIVERS:
-        typer.echo(f"unknown driver {name!r}; known are {', '.join(DRIVERS)}", err=True)
+        typer.echo(f"unknown driver 未知驱动 {name!r}; known are 可用的有 {', '.join(DRIVERS)}", err=True)
         raise typer.Exit(2)
     names = [name] if name else list(DRIVERS)
     described = {one: listing.describe(one, with_settings=settings or bool(name)) for one in names}

@@ -46,7 +46,7 @@ def describe(name: str, *, with_settings: bool) -> dict[str, Any]:
     described: dict[str, Any] = {"name": name, "summary": {"en": entry.summary, "zh": entry.summary_zh}}
     if with_settings:
         try:
-            described["settings"] = list(_settings(entry.load().Config))
+            described["settings"] = [_of_driver(one, name) for one in _settings(entry.load().Config)]
         except ImportError as error:
             described["problem"] = f"can't be loaded: {error}; install village-edge[agent]"
     return described
@@ -91,10 +91,19 @@ def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[dict[str, An
             yield from _settings(inner, f"{key}.")
 
 
+def _of_driver(setting: dict[str, Any], name: str) -> dict[str, Any]:
+    if setting["key"] != "driver":
+        return setting
+    return setting | {
+        "type": _toml(name),
+        "description": f"Always `{name}`. 固定为 {name}。",
+        "examples": [name],
+    }
+
+
 #: Settings that all drivers share and `kit.DriverConfig` does not describe.
 _COMMON = {
     "id": "Name of the device, unique on this box. 设备名称，在本机唯一。",
-    "driver": "Which driver. 驱动名称。",
     "name": "What people call it. 显示名称。",
     "tags": "Words by which broadcasts reach it wherever it is, as school. 标签，播报可按标签选择设备，如 school。",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Self
 
@@ -80,9 +81,12 @@ class Roster:
                 at = ("loudspeakers", "devices", index, key)
                 able = set(LOUDSPEAKER_ABILITIES if ability == "loudspeaker" else (ability,))
                 if wanted is not None and complete and wanted not in known:
-                    problems.append(problem_at(settings.text, at, f"there is no device {wanted!r}"))
+                    problems.append(
+                        problem_at(settings.text, at, f"there is no device {wanted!r}; {_choice(known, able)}")
+                    )
                 elif wanted in known and able.isdisjoint(abilities_of(known[wanted].handle)):
-                    problems.append(problem_at(settings.text, at, f"{wanted!r} is no {ability}"))
+                    reason = f"{wanted!r} is no {ability}; {_choice(known, able)}"
+                    problems.append(problem_at(settings.text, at, reason))
         if problems:
             raise InvalidSettings(settings.file, problems)
         return cls(units, settings.agent.tags)
@@ -125,3 +129,8 @@ class Roster:
         if len(entries) > MAX_DEVICES:
             _log.warning("%d devices are more than an inventory holds (%d)", len(entries), MAX_DEVICES)
         return tuple(entries[:MAX_DEVICES])
+
+
+def _choice(known: Mapping[str, Device], able: AbstractSet[str]) -> str:
+    fitting = [name for name, device in known.items() if not able.isdisjoint(abilities_of(device.handle))]
+    return f"choose one of {', '.join(fitting[:10])}" if fitting else "none is configured"

@@ -254,7 +254,7 @@ def test_drivers_are_listed_with_every_setting() -> None:
             assert setting["description"], f"{driver['name']}.{setting['key']}"
     unknown = call("drivers", "absent")
     assert unknown.returncode == 2
-    assert "known are host" in unknown.stderr
+    assert "known are 可用的有 host" in unknown.stderr
 
 
 def test_help_and_version_come_quickly() -> None:

@@ -190,15 +190,27 @@ def test_loudspeakers_and_their_amplifiers_are_devices_of_the_box(tmp_path: Path
     assert settings.loudspeakers.profile("horn").amplifier == "power"
     assert settings.api is None
     found = [reason for _, _, reason in problems(tmp_path, HEAD + horn + board + own.format("power", "absent"))]
-    assert found == ["'power' is no loudspeaker", "there is no device 'absent'"]
+    assert found == [
+        "'power' is no loudspeaker; choose one of horn",
+        "there is no device 'absent'; choose one of power",
+    ]
     meter = '\n[[devices.registers]]\nid = "amperes"\nregister = 0\n'
     ear = '\n[[devices]]\nid = "ear"\ndriver = "microphone"\n'
     heard = HEAD + horn + board + meter + ear + own.format("horn", "power") + 'current = "{}"\nmicrophone = "{}"\n'
     profile = accepted(tmp_path, heard.format("amperes", "ear")).loudspeakers.profile("horn")
     assert (profile.current, profile.current_rise, profile.microphone) == ("amperes", 0.3, "ear")
     found = [reason for _, _, reason in problems(tmp_path, heard.format("power", "horn"))]
-    assert found == ["'power' is no meter", "'horn' is no microphone"]
+    assert found == ["'power' is no meter; choose one of amperes", "'horn' is no microphone; choose one of ear"]
     found = [reason for _, _, reason in problems(tmp_path, heard.format("absent", "gone"))]
-    assert found == ["there is no device 'absent'", "there is no device 'gone'"]
+    assert found == [
+        "there is no device 'absent'; choose one of amperes",
+        "there is no device 'gone'; choose one of ear",
+    ]
+    found = [reason for _, _, reason in problems(tmp_path, HEAD + horn + own.format("horn", "absent"))]
+    assert found == ["there is no device 'absent'; none is configured"]
+    found = [reason for _, _, reason in problems(tmp_path, HEAD + horn + 'tags = ["School"]\n')]
+    assert found == ["write 1 to 32 of a-z, 0-9 and -"]
+    found = [reason for _, _, reason in problems(tmp_path, HEAD + horn + 'tags = "school"\n')]
+    assert found == ['write a list, as ["one", "another"]']
     found = [reason for _, _, reason in problems(tmp_path, HEAD + "\n[loudspeakers]\nquiet_hours = 'night'\n")]
     assert found == ["write quiet hours as 22:00-06:00"]
