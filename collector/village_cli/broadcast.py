@@ -24,7 +24,7 @@ from village_cli.broadcast_options import (
 )
 from village_cli.broadcast_request import Wish, now, read_text, read_track, waits
 from village_cli.broadcast_view import following, headline, listed, result
-from village_cli.broadcast_watch import NOWHERE, SCHEMA, View, broadcast_id, watch
+from village_cli.broadcast_watch import NOWHERE, SCHEMA, View, broadcast_id, typed_id, watch
 from village_cli.documents import rows, text
 from village_cli.failures import answering
 from village_cli.options import JsonOption, NoWaitOption, ToOption, connect, examples, settings_of
@@ -198,7 +198,7 @@ def broadcast_show(
     """
     language = settings_of(ctx).language
     with connect(ctx) as client:
-        answer = client.get(f"/broadcasts/{broadcast_id(identity)}", SCHEMA)
+        answer = client.get(f"/broadcasts/{typed_id(identity)}", SCHEMA)
         if wait:
             answer = follow(client, answer, language, as_json=as_json)
     if not as_json:
@@ -218,7 +218,7 @@ def broadcast_withdraw(
     撤回播报：等待或播放中的均停止，离线代理恢复后执行。
     """
     with connect(ctx) as client:
-        answer = client.post(f"/broadcasts/{broadcast_id(identity)}/withdraw", SCHEMA, {"reason": reason})
+        answer = client.post(f"/broadcasts/{typed_id(identity)}/withdraw", SCHEMA, {"reason": reason})
     if as_json:
         emit(answer.text)
         return

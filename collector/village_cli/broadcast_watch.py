@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from village_cli.documents import label, number, part, rows, text
-from village_cli.text import Language, word
+from village_cli.failures import USAGE, Failure
+from village_cli.text import Bilingual, Language, word
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client
@@ -99,8 +101,22 @@ class View:
 
 
 def broadcast_id(identity: str) -> str:
-    """Return a broadcast's id, safe to stand in an address."""
+    """Return a broadcast's id in a document, safe to stand in an address."""
     return re.sub(r"[^0-9A-Za-z-]", "", identity)
+
+
+def typed_id(identity: str) -> str:
+    """Return a broadcast's id that somebody typed; raise `Failure` for what is none."""
+    try:
+        return str(UUID(identity))
+    except ValueError:
+        raise Failure(
+            Bilingual(f"{identity[:40]!r} is no id of a broadcast.", f"{identity[:40]!r} 不是播报编号。"),
+            Bilingual(
+                "`village broadcast list` shows the latest ones.", "请用 village broadcast list 查看最近的播报。"
+            ),
+            exit_code=USAGE,
+        ) from None
 
 
 def watch(client: Client, first: Answer, changed: Callable[[View], None]) -> Answer:

@@ -20,7 +20,7 @@ from village_cli.broadcast_options import (
     ToOptions,
     VolumeOption,
 )
-from village_cli.broadcast_watch import NOWHERE, SCHEMA, broadcast_id
+from village_cli.broadcast_watch import NOWHERE, SCHEMA, broadcast_id, typed_id
 from village_cli.documents import number, text
 from village_cli.failures import Failure, answering
 from village_cli.options import JsonOption, connect, examples, settings_of
@@ -74,7 +74,13 @@ def broadcast_live(
             help="Wait no longer for loudspeakers to be ready; at most 15s. 就绪等待上限。",
         ),
     ] = "10s",
-    now: Annotated[bool, typer.Option("--now", help="Wait for no loudspeaker to be ready. 不等待就绪。")] = False,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now",
+            help="Wait for no loudspeaker: each misses what is said before it is ready. 不等待，未就绪的会漏播开头。",
+        ),
+    ] = False,
     coverage: CoverageOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,7 +92,7 @@ def broadcast_live(
 
     Exit code: 0 all were heard, 1 some, 2 none, 3 not known yet. 退出码：0 全部播放，1 部分，2 均未播放，3 未定。
     """
-    from village_cli.speaking import Source, speaking
+    from village_cli.speaking import Source, speaking, try_out
 
     wanted = Source.parse(source)
     patience = 0.0 if now else parse_span(ready_within).total_seconds()
@@ -97,6 +103,7 @@ def broadcast_live(
         for key, value in (("title", title), ("volume", volume), ("category", category))
         if value or value == 0
     }
+    try_out(wanted, source)
     with connect(ctx) as client:
         announced = _announce(client, request)
         identity = broadcast_id(text(announced, "id"))
@@ -111,6 +118,7 @@ def broadcast_live(
             # Loudspeakers that wait for a voice keep silent.
             with contextlib.suppress(Failure):
                 client.post(f"/broadcasts/{identity}/withdraw", SCHEMA, {"reason": "nobody spoke"})
+                note(word("live_withdrawn", language))
             raise
         seconds = number(spoken.get("seconds")) or 0.0
         note(word("live_spoken", language).format(seconds=f"{seconds:.1f}", id=identity))
@@ -136,7 +144,7 @@ def broadcast_recording(
     from village_cli.saving import save
 
     with connect(ctx) as client:
-        content = client.recording(f"/live/{broadcast_id(identity)}/recording")
+        content = client.recording(f"/live/{typed_id(identity)}/recording")
     if output == "-":
         sys.stdout.buffer.write(content)
         return

@@ -20,6 +20,8 @@ from village_cli.text import Bilingual
 #: Speech is clear at this rate, and 4G carries it.
 BITRATE = "24k"
 _READ_BYTES = 64 * 1024
+#: Two pages of an Ogg stream of Opus describe it; sound begins with the third.
+_PAGE, _HEAD_PAGES = b"OggS", 2
 _INSTALL = {"ffmpeg": "ffmpeg", "parec": "pulseaudio-utils", "arecord": "alsa-utils"}
 _RAW = ("-f", "s16le", "-ar", "48000", "-ac", "1", "-probesize", "32", "-analyzeduration", "0", "-i", "pipe:0")
 #: Pages of one frame each, written at once, so that no word waits for the next.
@@ -89,6 +91,26 @@ def speaking(source: Source) -> Iterator[Iterator[bytes]]:
             recorder.stdout.close()
         with _interrupting(recorder or encoder):
             yield _pieces(encoder)
+
+
+def try_out(source: Source, name: str) -> None:
+    """Raise `Failure` if no sound comes from a source, before a loudspeaker is woken for it. Standard input is left alone: it comes once."""
+    if not source.recorder and "pipe:0" in source.reading:
+        return
+    heard = b""
+    with speaking(source) as pieces:
+        for piece in pieces:
+            heard += piece
+            if heard.count(_PAGE) > _HEAD_PAGES:
+                return
+    raise Failure(
+        Bilingual(f"No sound comes from {name}.", f"{name} 没有声音。"),
+        Bilingual(
+            "Give a sound file or a microphone that is there with --from; `pactl list short sources` and `arecord -L` list those.",
+            "请用 --from 指定音频文件或现有麦克风；可用 pactl list short sources 和 arecord -L 查看。",
+        ),
+        exit_code=USAGE,
+    )
 
 
 def _pieces(encoder: subprocess.Popen[bytes]) -> Iterator[bytes]:

@@ -162,6 +162,7 @@ WORDS: Mapping[str, Bilingual] = {
     "live_more": Bilingual("{number} more", "另有 {number} 个"),
     "live_speak": Bilingual("Speak now; end with Ctrl-C.", "请讲话；按 Ctrl-C 结束。"),
     "live_spoken": Bilingual("{seconds} s spoken as {id}.", "已讲话 {seconds} 秒，编号 {id}。"),
+    "live_withdrawn": Bilingual("Withdrawn: nobody spoke.", "已撤回：无人讲话。"),
     "live_cut": Bilingual("The collector ended it: {reason}.", "采集端已终止：{reason}。"),
     "uploading": Bilingual("uploading", "正在上传"),
     "converting": Bilingual("making its loudness even", "正在统一响度"),
@@ -411,8 +412,9 @@ WORDS: Mapping[str, Bilingual] = {
         "{count} programmes removed; the target has {total} left.", "已删除 {count} 个节目，该目标剩余 {total} 个。"
     ),
     "publicity_note": Bilingual(
-        "MINUTES are the mean of an area's loudspeakers, silent ones included, from their receipts.",
-        "时长为区域内全部扬声器（含未播出的）回执的平均值。",
+        "MINUTES are the mean of an area's loudspeakers, silent ones included, from their receipts."
+        " Only broadcasts with a --category count.",
+        "时长为区域内全部扬声器（含未播出的）回执的平均值；仅统计指定了类别（--category）的播报。",
     ),
 }
 

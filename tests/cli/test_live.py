@@ -68,7 +68,11 @@ async def test_ctrl_c_ends_the_voice_and_not_its_record(site: Site, tmp_path: Pa
 async def test_what_cannot_be_spoken(site: Site, tmp_path: Path) -> None:
     absent = await site.run("broadcast", "live", "--to", VILLAGE, "--from", str(tmp_path / "absent.mp3"))
     assert (absent.code, "There is no file" in absent.stderr) == (2, True)
-    nowhere = await site.run("broadcast", "live", "--to", "absent", "--from", __file__)
+    # No loudspeaker is woken for a source that is silent.
+    silent = await site.run("broadcast", "live", "--to", VILLAGE, "--from", __file__)
+    assert (silent.code, "No sound comes from" in silent.stderr) == (2, True)
+    file = await asyncio.to_thread(tone, tmp_path / "speech.wav", 3.0)
+    nowhere = await site.run("broadcast", "live", "--to", "absent", "--from", str(file))
     assert (nowhere.code, "absent" in nowhere.stderr) == (2, True)
     assert site.collector.outbox.sent == []
 

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.canned import COMMAND, broadcast, loudspeaker
 from tests.cli.collector import Collector, Village
 from tests.cli.terminal import on_terminal
+from tests.collector.broadcasts.sounds import tone
 from tests.peers import peer
 from village_cli.broadcast_watch import View
 from village_cli.readiness import Readiness
@@ -59,10 +60,9 @@ def test_nobody_is_waited_for_in_what_is_over() -> None:
 
 @pytest.fixture
 def words(collector: Collector, tmp_path: Path) -> tuple[str, ...]:
-    """A place where somebody announces a voice that is over before its first word."""
+    """A place where somebody announces a short voice."""
     peer("ffmpeg")
-    speech = tmp_path / "speech.wav"
-    speech.write_bytes(b"no sound")
+    speech = tone(tmp_path / "speech.wav", 0.2)
     announced = {"schema": "village.live/1", "id": COMMAND, "begin_within": 20.0}
     collector.answers("POST", "/live", announced, status=202)
     spoken = {"schema": "village.spoken/1", "id": COMMAND, "seconds": 0.0, "packets": 1, "unsent": 0, "reason": ""}
