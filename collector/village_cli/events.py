@@ -99,6 +99,8 @@ def describe(event: Mapping[str, Any], language: Language) -> str:
             words.append(word("began" if value else "ended", language))
         elif key in {"status", "outcome"}:
             words.append(word(shown, language))
+        elif key == "stage" and language == "zh":
+            words.append(word(f"stage_{shown}", language))
         else:
             words.append(shown if key in PLAIN else f"{key}={shown}")
     return " ".join(words)

@@ -33,7 +33,10 @@ IMPORT_EXAMPLES = examples(
     "village schedule import lessons.ics --to 441900003001/tag:school",
     "village schedule import - --to gate-1/speaker < morning.ics",
 )
-EXPORT_EXAMPLES = examples("village schedule export --to 441900003001 > autumn.ics")
+EXPORT_EXAMPLES = examples(
+    "village schedule export --to 441900003001 > autumn.ics",
+    "village schedule export --to 441900003001/tag:school -o lessons.ics --force",
+)
 REMOVE_EXAMPLES = examples("village schedule remove morning --to 441900003001")
 
 
@@ -56,7 +59,7 @@ def schedule_list(ctx: typer.Context, area: AreaOption = None, as_json: JsonOpti
             Cell(text(programme, "id"), "bold"),
             text(programme, "title"),
             word(f"category_{text(programme, 'category')}", language),
-            text(programme, "rank"),
+            word(f"class_{text(programme, 'rank')}", language),
             text(part(programme, "when"), "rule"),
         ]
         for schedule in rows(answer.document, "schedules")
@@ -116,13 +119,17 @@ def schedule_export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output. 输出文件。")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file. 覆盖已有文件。")] = False,
 ) -> None:
     """Write the programmes of one target as a calendar file (.ics).
 
     将某个目标的节目导出为 .ics 日历文件。
     """
+    from village_cli.saving import refuse_existing, save
     from village_wire.ics import write_calendar
 
+    if output is not None:
+        refuse_existing(output, force=force)
     target = parse_target(to)
     with connect(ctx) as client:
         document = client.get("/schedules", SCHEMA).document
@@ -136,8 +143,9 @@ def schedule_export(
     if output is None:
         sys.stdout.buffer.write(content.encode())
         sys.stdout.flush()
-    else:
-        output.write_bytes(content.encode())
+        return
+    save(output, content.encode(), force=force)
+    say(word("saved", settings_of(ctx).language).format(bytes=len(content.encode()), file=output))
 
 
 @answering

@@ -20,12 +20,12 @@ _TAG = "tag:"
 class InvalidTarget(Failure):
     """The text names no area, agent or device."""
 
-    def __init__(self, text: str, reason: str = "") -> None:
+    def __init__(self, text: str, reason: str = "", chinese: str = "") -> None:
         shown = text[:80]
         super().__init__(
             Bilingual(
                 f"{shown!r} names no target{': ' + reason if reason else ''}.",
-                f"{shown!r} 不是有效目标{'：' + reason if reason else ''}。",
+                f"{shown!r} 不是有效目标{'：' + (chinese or reason) if reason else ''}。",
             ),
             Bilingual(
                 "Write an area (441900003001, 441900003001-g02), an agent (gate-1), a device (gate-1/speaker) or tags"
@@ -66,7 +66,7 @@ def parse_target(text: str) -> Target:
         return _place(text)
     target = _place(place[:-1]) if place else Target()
     if target.device:
-        raise InvalidTarget(text, "a device is one already")
+        raise InvalidTarget(text, "a device needs no tag", "单个设备无需标签")
     return Target(target.area, target.agent, tags=_tags(text, words))
 
 
@@ -82,9 +82,9 @@ def _tags(text: str, words: str) -> tuple[str, ...]:
 
     tags = ordered(words.split(","))
     if not all(re.fullmatch(TAG_PATTERN, tag) for tag in tags) or any(tag.endswith("\n") for tag in tags):
-        raise InvalidTarget(text, "a-z 0-9 -")
+        raise InvalidTarget(text, "a tag has 1 to 32 of a-z, 0-9 and -", "标签为 1 至 32 个 a-z、0-9 或 - 字符")
     if len(tags) > MAX_TAGS:
-        raise InvalidTarget(text, f"1-{MAX_TAGS} tag")
+        raise InvalidTarget(text, f"more than {MAX_TAGS} tags", f"标签超过 {MAX_TAGS} 个")
     return tags
 
 

@@ -15,15 +15,16 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 class InvalidTime(Failure):
-    """The text is neither a span nor a time."""
+    """The text is neither a span nor a time; `ahead` where `18:30` would have been one."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, ahead: bool = False) -> None:
         shown = text[:40]
         super().__init__(
             Bilingual(f"{shown!r} is no time.", f"{shown!r} 不是有效时间。"),
             Bilingual(
-                "Write a span (90s, 15m, 24h, 7d, 2w) or an ISO time (2026-11-24T08:30).",
-                "请写时长（90s、15m、24h、7d、2w）或 ISO 时间（2026-11-24T08:30）。",
+                f"Write {'a time of day (18:30), ' if ahead else ''}a span (90s, 15m, 24h, 7d, 2w) or an ISO time"
+                " (2026-11-24T08:30).",
+                f"请写{'时刻（18:30）、' if ahead else ''}时长（90s、15m、24h、7d、2w）或 ISO 时间（2026-11-24T08:30）。",
             ),
             exit_code=USAGE,
         )
@@ -73,7 +74,7 @@ def parse_moment(text: str, base: datetime) -> datetime:
             return found.astimezone(UTC)
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        raise InvalidTime(text) from None
+        raise InvalidTime(text, ahead=True) from None
 
 
 def rfc3339(moment: datetime) -> str:

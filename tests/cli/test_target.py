@@ -84,3 +84,10 @@ def test_whatever_the_text_only_the_own_error_is_raised(text: str) -> None:
     assert str(target) == text
     # It can stand in an address as it is.
     assert set(text) <= set(string.digits + string.ascii_lowercase + "-/")
+
+
+def test_a_tag_that_is_none_is_told_what_one_is() -> None:
+    with pytest.raises(InvalidTarget) as refused:
+        parse_target("tag:School")
+    assert "a tag has 1 to 32 of a-z, 0-9 and -" in refused.value.sentence("en")
+    assert "标签为 1 至 32 个" in refused.value.sentence("zh")

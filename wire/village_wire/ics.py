@@ -240,7 +240,9 @@ def _entries(event: list[_Property], line: int) -> list[Entry]:
     try:
         return [_entry(event, by_name, start)]
     except ValidationError as error:
-        raise InvalidCalendar(f"line {start.line}: {error.errors()[0]['msg'][:200]}") from None
+        raise InvalidCalendar(
+            f"line {start.line}: {error.errors()[0]['msg'].removeprefix('Value error, ')[:200]}"
+        ) from None
     except InvalidRecurrence as error:
         raise InvalidCalendar(f"line {start.line}: {error}") from None
 

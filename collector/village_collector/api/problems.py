@@ -27,6 +27,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Choose a device with this ability: `village devices` shows them.",
         "请选择具有该能力的设备，可用 village devices 查看。",
     ),
+    "no_tag": (
+        "See which devices carry which tags: `village devices` shows them.",
+        "请用 village devices 查看各设备的标签。",
+    ),
     "bad_request": ("Correct the request as the detail says.", "请按详情修改请求。"),
     "too_large": ("Send less at once.", "请减小单次发送的数据量。"),
     "too_many": ("Wait some seconds and try again.", "请稍候几秒再试。"),

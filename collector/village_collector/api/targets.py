@@ -74,7 +74,7 @@ async def expanded(
             shown = tagged("", one.tags)
             reason = f"where {caller.person} may do this there is no {abilities[0]}{with_tags(one.tags)}"
             await deps.audit.failed(caller.person, caller.address, action, target=shown, area="", reason=reason)
-            raise Problem(409, reason, "no_ability")
+            raise Problem(409, reason, "no_tag")
         found |= dict.fromkeys(Target(area=area, tags=one.tags) for area in own_areas(scope, there))
     if len(named) > MAX_TAGS:
         raise Problem(422, f"more than {MAX_TAGS} different tags; name areas, agents or devices", "bad_request")

@@ -102,6 +102,7 @@ async def test_a_loudspeaker_that_several_targets_mean_is_expected_once(
 async def test_a_tag_that_no_loudspeaker_there_carries_is_told(village: Collector, local: httpx.AsyncClient) -> None:
     answer = await local.post("/broadcasts", json={"text": "x", "targets": [{"tags": ["shcool"]}]})
     assert problem(answer, 409) == "where li may do this there is no loudspeaker with the tag shcool"
+    assert "which tags" in answer.json()["advice"]["en"]
     answer = await local.post("/broadcasts", json={"text": "x", "targets": [{"area": VILLAGE, "tags": ["a", "b"]}]})
     assert problem(answer, 409) == f"{VILLAGE} has no loudspeaker with one of the tags a, b"
     assert not village.outbox.sent
