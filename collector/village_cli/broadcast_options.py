@@ -39,7 +39,10 @@ VolumeOption = Annotated[
 ]
 ChimeOption = Annotated[bool, typer.Option("--chime/--no-chime", help="An opening chime. 开场提示音。")]
 CategoryOption = Annotated[
-    Category | None, typer.Option("--category", help="What it is about, for reports. 内容类别，用于统计。")
+    Category | None,
+    typer.Option(
+        "--category", help="What it is about; without one it is in no report. 内容类别；不填则不计入统计报表。"
+    ),
 ]
 WaitOption = Annotated[
     bool | None,

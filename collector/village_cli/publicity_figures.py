@@ -48,11 +48,12 @@ _TEXTS: Mapping[str, Bilingual] = {
     "plays": Bilingual("Plays", "播放次数"),
     "counted": Bilingual("How it was counted", "统计方法"),
     "method": Bilingual(
-        "Only what loudspeakers confirmed by a receipt counts: the time for which they sounded, not what was sent or planned. "
+        "Only what loudspeakers confirmed by a receipt counts: the time for which they sounded, not what was sent or planned; "
+        "and only broadcasts that were given a category. "
         "The minutes of an area are the mean of its loudspeakers; one that stayed silent counts with 0. Areas below are rows of "
         "their own and are not contained in those above. Counted are the loudspeakers installed at the time of making, and those "
         "that were heard in the month. Plays are plays on a loudspeaker, interrupted ones included.",
-        "仅统计扬声器以回执确认的实际播出时长，不含仅下发或计划的内容。区域时长为该区域全部扬声器的平均值，"
+        "仅统计扬声器以回执确认的实际播出时长，不含仅下发或计划的内容，也不含未指定类别的播报。区域时长为该区域全部扬声器的平均值，"
         "未播出的扬声器按 0 计入。下级区域单独列出，不计入上级区域。扬声器为制表时已安装的以及当月有播出的扬声器。"
         "播放次数按每个扬声器分别计算，含被中断的播放。",
     ),
