@@ -14,7 +14,17 @@ CLASSES: tuple[Class, ...] = get_args(Class)
 
 #: `ready` is of live voice alone: amplifier on, chime over, the loudspeaker listens; a `reason` tells why it may not be heard even so.
 Stage = Literal[
-    "queued", "fetched", "ready", "started", "paused", "resumed", "finished", "preempted", "failed", "skipped", "cancelled"
+    "queued",
+    "fetched",
+    "ready",
+    "started",
+    "paused",
+    "resumed",
+    "finished",
+    "preempted",
+    "failed",
+    "skipped",
+    "cancelled",
 ]
 #: After one of these nothing more happens on that loudspeaker.
 FINAL: frozenset[Stage] = frozenset({"finished", "preempted", "failed", "skipped", "cancelled"})
