@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from village_cli.documents import label, part, plain, rows, text
-from village_cli.failures import answering
+from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AgentOption, AreaOption, JsonOption, connect, examples, settings_of
 from village_cli.tables import STYLES, Cell, Table, emit, named, note, say, show
-from village_cli.text import Language, word
+from village_cli.text import Bilingual, Language, word
 from village_cli.times import local_text, parse_time, rfc3339
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def events(
 
     With --follow and --json: one document per line. 与 --json 合用时每行一个文档。
     """
+    if kind is not None:
+        _check_kind(kind)
     now = datetime.now(UTC)
     query: dict[str, str | int | None] = {
         "area": area,
@@ -81,6 +83,17 @@ def events(
         if follow:
             sys.stdout.flush()
             _follow(client, query, answer.document, language, as_json=as_json)
+
+
+def _check_kind(kind: str) -> None:
+    from village_wire.events import EVENT_KINDS
+
+    if kind not in EVENT_KINDS:
+        raise Failure(
+            Bilingual(f"{kind[:40]!r} is no kind of event.", f"没有 {kind[:40]!r} 这种事件类型。"),
+            Bilingual(f"Choose one of {', '.join(EVENT_KINDS)}.", f"可选：{'、'.join(EVENT_KINDS)}。"),
+            exit_code=USAGE,
+        )
 
 
 def event_table(found: Sequence[Mapping[str, Any]], language: Language) -> Table:

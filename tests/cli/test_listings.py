@@ -160,6 +160,14 @@ def test_a_time_that_is_none_is_told_before_anything_is_asked(collector: Collect
     assert collector.requests == []
 
 
+def test_a_kind_that_is_none_is_told_before_anything_is_asked(collector: Collector, village: Village) -> None:
+    run = village("events", "--kind", "recipt")
+    assert run.returncode == 2
+    assert "'recipt' is no kind of event. Choose one of" in run.stderr
+    assert "receipt" in run.stderr
+    assert collector.requests == []
+
+
 def test_dead_letters(collector: Collector, village: Village) -> None:
     collector.answers("GET", "/dead-letters", LETTERS)
     assert "not a line of agent gate-1" in village("dead-letters").stdout

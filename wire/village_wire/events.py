@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -127,6 +127,8 @@ EventData = Annotated[
     StateChanged | DoorAccess | DoorUnlocked | Alarm | ButtonPressed | Receipt | CommandResult | AgentStarted | Loss,
     Field(discriminator="kind"),
 ]
+#: Every kind of event.
+EVENT_KINDS: tuple[str, ...] = tuple(data.model_fields["kind"].default for data in get_args(get_args(EventData)[0]))
 
 
 class Event(_Data):
