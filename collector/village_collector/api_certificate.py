@@ -18,7 +18,16 @@ from urllib.parse import urlsplit
 
 from village_collector.config import Settings
 from village_collector.data_dir import DataDirProblem
-from village_collector.own_certificate import Pair, Shown, find_own, plain_name, read_certificate, shown, write_own
+from village_collector.own_certificate import (
+    Pair,
+    Shown,
+    find_own,
+    no_passphrase,
+    plain_name,
+    read_certificate,
+    shown,
+    write_own,
+)
 from village_collector.sections import ApiSection
 from village_collector.trust.authority import Authority
 from village_wire.secret_files import others_may_open
@@ -164,13 +173,8 @@ def _context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate_file, key_file, _no_passphrase)
+    context.load_cert_chain(certificate_file, key_file, no_passphrase)
     return context
-
-
-def _no_passphrase() -> str:
-    # OpenSSL would ask for it on the terminal.
-    raise ValueError("the key has a passphrase, which nobody can type when the collector starts: store it without one")
 
 
 def _stamp(files: tuple[Path, Path]) -> tuple[object, ...]:

@@ -85,7 +85,7 @@ def find_own(files: Pair, authority: Authority, key_mode: int = 0o600) -> Shown 
         if stat.S_IMODE(files.key.stat().st_mode) != key_mode:
             return None
         certificate = read_certificate(files.certificate)
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*files, _no_passphrase)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*files, no_passphrase)
         certificate.verify_directly_issued_by(authority.certificate)
     except (OSError, ValueError, TypeError, InvalidSignature):
         return None
@@ -102,6 +102,6 @@ def write_own(files: Pair, issued: Issued) -> None:
         raise DataDirProblem(f"{error.filename or files.certificate}: {error.strerror}") from None
 
 
-def _no_passphrase() -> str:
-    # OpenSSL would ask for it on the terminal.
-    raise ValueError("it has a passphrase, which we never set")
+def no_passphrase() -> str:
+    """Refuse to ask for the passphrase of a key, as OpenSSL would on the terminal; raises `ValueError`."""
+    raise ValueError("the key has a passphrase, which nobody can type when the collector starts: store it without one")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from village_wire.signed import encode_public_key
 
 _DOMAIN = b"village-edge key of a live voice 1\n"
 
@@ -27,4 +28,4 @@ def find_voice_key(command_keys: Iterable[Ed25519PrivateKey], stream: UUID, publ
 
 def public_half(key: Ed25519PrivateKey) -> str:
     """Return the public half as it stands in the signed command."""
-    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+    return encode_public_key(key.public_key())

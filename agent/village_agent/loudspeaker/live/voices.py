@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -15,6 +14,7 @@ from village_agent.loudspeaker.live.jitter import JitterBuffer
 from village_wire.broadcasts import Voice
 from village_wire.incoming import Received
 from village_wire.live import MAX_DELAY_SECONDS, SILENCE_SECONDS, InvalidPacket, Packet, decode_packet, made_ns
+from village_wire.signed import decode_public_key
 from village_wire.topics import InvalidTopic, LiveTopic, parse_topic
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Voices:
             return known
         if len(self._voices) >= MAX_VOICES:
             raise ValueError(f"{MAX_VOICES} live voices are expected already")
-        key = Ed25519PublicKey.from_public_bytes(b64decode(voice.key, validate=True))
+        key = decode_public_key(voice.key)
         opened = LiveVoice(voice.stream, key, made_ns(voice.stream), self.clock())
         self._voices[voice.stream] = opened
         return opened
