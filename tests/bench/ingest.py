@@ -1,6 +1,6 @@
 """Rows `ingest` and `ingest_influx`: the same messages from the same broker into the same place, in turn by Telegraf and by the collector.
 
-CPU is user and system time of the consumer's process with all its threads and children, from the first message until the last line has
+CPU is user and system time of the consumer's process with all its threads, from the first message until the last line has
 arrived; those of broker, publisher and destination are not in it. The collector subscribes to telemetry at QoS 0, because its
 acknowledgements go from end to end, and answers for every message; Telegraf is given QoS 1, the way not to lose any, and MQTT 3.1.1, the
 cheaper one for it.
