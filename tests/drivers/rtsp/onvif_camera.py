@@ -26,8 +26,9 @@ auth.add_digest("village", "s3cret", token)
 server.set_auth(auth)
 factory = GstRtspServer.RTSPOnvifMediaFactory.new()
 factory.set_media_gtype(GstRtspServer.RTSPOnvifMedia.__gtype__)
+# Without the tee the picture that nobody has set up ends all of it by an error, now and then before the first sound.
 factory.set_launch(
-    "( videotestsrc is-live=1 ! video/x-raw,width=320,height=240,framerate=10/1 "
+    "( videotestsrc is-live=1 ! video/x-raw,width=320,height=240,framerate=10/1 ! tee allow-not-linked=true "
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 )"
 )
 if payload != "none":
