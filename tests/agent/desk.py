@@ -64,6 +64,9 @@ class _Clock:
     def connected(self) -> None:
         self._clock.asked += 1
 
+    def sharpen(self, seconds: float) -> None:
+        pass
+
 
 class Desk:
     """A command runtime and what came of it."""

@@ -8,6 +8,7 @@ with nothing counted back.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from village_agent.loudspeaker.announcer import Entry
@@ -20,6 +21,8 @@ from village_wire.clocks import Instant
 _ENDING_SECONDS = 0.8
 #: A moment that is farther away than any lead comes from a clock that was set.
 _FAR_SECONDS = 30.0
+#: So long before it begins the time is asked for anew; a crystal drifts by 2 ms until then.
+SHARPEN_SECONDS = 120.0
 
 
 class Moments(NamedTuple):
@@ -73,3 +76,25 @@ def _interval(handle: PunctualPlayer, script: FileScript, stored: Stored) -> flo
 def heard_at(now: float, stored: Stored, entry: Entry) -> float:
     """When a broadcast would be heard that is taken up now, or when it is due: by that its quiet hours are judged."""
     return max(now, entry.due if entry.played else stored.start)
+
+
+class Sharpening:
+    """Has the time told anew before something begins in step, once for each beginning."""
+
+    def __init__(self, sharpen: Callable[[float], None]) -> None:
+        """`sharpen` is told in how many seconds the time must be right."""
+        self._sharpen = sharpen
+        self._until = 0.0
+
+    def look(self, now: float, beginnings: Iterable[float]) -> None:
+        """`beginnings` is when that begins which waits for its moment."""
+        if self._until > now + SHARPEN_SECONDS:
+            self._until = 0.0
+        near = [time for time in beginnings if max(now, self._until) < time <= now + SHARPEN_SECONDS]
+        if near:
+            self._until = max(near)
+            self._sharpen(min(near) - now)
+
+    def changes(self, beginnings: Iterable[float]) -> list[float]:
+        """Return when `look` has something to do."""
+        return [time - SHARPEN_SECONDS for time in beginnings if time > self._until]

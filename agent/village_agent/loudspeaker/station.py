@@ -9,7 +9,7 @@ from functools import partial
 from uuid import UUID
 
 from village_agent.loudspeaker.announcer import LOUD_AT_NIGHT, Entry
-from village_agent.loudspeaker.instep import heard_at, lead_seconds, moments
+from village_agent.loudspeaker.instep import Sharpening, heard_at, lead_seconds, moments
 from village_agent.loudspeaker.item import Item, Patience
 from village_agent.loudspeaker.lineup import Lineup
 from village_agent.loudspeaker.policy import Profile
@@ -43,6 +43,7 @@ class Station:
         self._teller = Teller(device, around.notes.tell, around.now_ns)
         self._lineup = Lineup()
         self._supply = Supply(device, profile, around.power)
+        self._sharpening = Sharpening(around.sharpen)
         self._items: dict[str, Item] = {}
         self._changed = asyncio.Event()
         self._sounding: Sounding | None = None
@@ -143,6 +144,7 @@ class Station:
             await self._start(wanted)
         if self._sounding is None:
             self._supply.look(now, self._due(now))
+        self._sharpening.look(now, self._beginnings())
 
     def _add(self, item: Item) -> None:
         self._items[item.id] = item
@@ -266,7 +268,7 @@ class Station:
         change = self._lineup.announcer.next_change(now)
         if change is not None:
             times.append(change)
-        times += self._supply.changes(self._due(now))
+        times += self._supply.changes(self._due(now)) + self._sharpening.changes(self._beginnings())
         if self._sounding is not None:
             times.append(now + NOTE_SECONDS)
         if self._patience.seconds:
@@ -281,6 +283,17 @@ class Station:
             if entry.announcement.rank in LOUD_AT_NIGHT
             or not self._is_quiet(heard_at(now, self._items[entry.announcement.id].stored, entry))
         ]
+
+    def _beginnings(self) -> list[float]:
+        """When each of what is to begin in step is taken up."""
+        handle, found = self._around.find(self.device), []
+        for entry in self._lineup.announcer.entries:
+            item = self._items[entry.announcement.id]
+            if item.prepared is not None and lead_seconds(
+                handle, item.prepared.script, item.stored.broadcast.start, 0.0
+            ):
+                found.append(entry.due)
+        return found
 
     def _heard_at(self, now: float) -> float:
         """When that is heard which is taken up now ahead of its start; else now."""

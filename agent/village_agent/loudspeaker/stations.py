@@ -66,6 +66,9 @@ class LoudspeakerClock(Protocol):
     def now_ns(self) -> int:
         """Nanoseconds since 1970; not a date before it is known."""
 
+    def sharpen(self, seconds: float) -> None:
+        """Know the time to milliseconds in so many seconds."""
+
 
 class Stations:
     """Give `run` to the program's `TaskGroup` and call `close` after it has ended."""
@@ -102,6 +105,7 @@ class Stations:
             self._contents,
             random.random,
             witnesses_of(table, self._handle, state_dir),
+            clock.sharpen,
         )
         self._stations: dict[str, Station] = {}
         self._changed = asyncio.Event()

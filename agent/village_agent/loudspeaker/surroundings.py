@@ -70,7 +70,8 @@ class Contents(Protocol):
 class Surroundings:
     """`find` returns the handle of a device, None while it is away; `local` is what the clock on the wall shows at a time.
 
-    `jitter` is a random number from 0 to 1. `witnesses` are meters and microphones.
+    `jitter` is a random number from 0 to 1. `witnesses` are meters and microphones. `sharpen` asks for a better time within so many
+    seconds.
     """
 
     find: Callable[[str], object | None]
@@ -81,6 +82,7 @@ class Surroundings:
     contents: Contents
     jitter: Callable[[], float]
     witnesses: Witnesses | None = None
+    sharpen: Callable[[float], None] = lambda _seconds: None
 
 
 def witnesses_of(table: LoudspeakersTable, find: Callable[[str], object | None], state_dir: Path) -> Witnesses | None:

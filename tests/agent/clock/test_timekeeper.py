@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.agent.collector import KEY, collector
+from tests.agent.fake_time import in_fake_time
 from tests.agent.kit import running, until
 from tests.peers.mosquitto import Mosquitto
 from village_agent.clock import timekeeper as module
@@ -31,14 +33,19 @@ TRUE = datetime(2030, 1, 1, tzinfo=UTC)
 class Box:
     """A timekeeper whose requests the test sees and whose time since boot it sets."""
 
-    def __init__(self, system: int | None = None) -> None:
+    def __init__(self, system: int | None = None, *, trust_system: bool = True) -> None:
         self.boot = 100 * SECOND_NS
         self.system = system
         self.nonces: list[str] = []
         self.changes = 0
         self.broken = False
         self.keeper = Timekeeper(
-            "box", PinnedKey(KEY.public_key()), self._publish, system=lambda: self.system, boot=lambda: self.boot
+            "box",
+            PinnedKey(KEY.public_key()),
+            self._publish,
+            trust_system=trust_system,
+            system=lambda: self.system,
+            boot=lambda: self.boot,
         )
         self.keeper.on_change = self._changed
 
@@ -60,8 +67,8 @@ class Box:
 
 
 @asynccontextmanager
-async def box(system: int | None = None) -> AsyncIterator[Box]:
-    made = Box(system)
+async def box(system: int | None = None, *, trust_system: bool = True) -> AsyncIterator[Box]:
+    made = Box(system, trust_system=trust_system)
     async with running(made.keeper.run()):
         yield made
 
@@ -134,6 +141,63 @@ async def test_a_lost_answer_or_connection_is_asked_for_again(monkeypatch: pytes
         one.broken = False
         one.keeper.connected()
         await one.asked(seen + 1)
+
+
+async def test_a_sharper_time_is_the_quickest_of_some_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SHARP_LEAST_SECONDS", 0.01)
+    async with box() as one:
+        one.keeper.connected()
+        for count, way_ms in enumerate((100, 60, 20, 40, 30), 1):
+            if count > 1:
+                one.keeper.sharpen(0.03)
+            await one.asked(count)
+            one.boot += way_ms * SECOND_NS // 1000
+            # All answers have the same way back.
+            one.answer(TRUE + timedelta(microseconds=one.boot // 1000 - 10_000))
+        error = one.keeper.clock.error_ns(one.boot)
+        assert error is not None
+        # 10 ms of its way, and what the clock is behind until it has caught up.
+        assert SECOND_NS // 100 <= error < SECOND_NS // 20
+        one.boot += SECOND_NS
+        assert one.keeper.now() == TRUE + timedelta(microseconds=one.boot // 1000)
+
+
+async def test_a_time_that_is_sharp_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SHARP_LEAST_SECONDS", 0.01)
+    async with box() as one:
+        one.keeper.connected()
+        await one.asked(1)
+        one.boot += module.SHARP_ERROR_NS
+        one.answer(TRUE)
+        one.keeper.sharpen(0.1)
+        await asyncio.sleep(0.2)
+        assert len(one.nonces) == 1
+
+
+def test_a_county_that_begins_at_once_asks_at_random_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+
+    async def work() -> None:
+        async with box(trust_system=False) as one:
+            loop = asyncio.get_running_loop()
+            one.keeper.connected()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            one.boot += SECOND_NS // 10
+            one.answer(TRUE)
+            begun = loop.time()
+            one.keeper.sharpen(120)
+            for count, at in enumerate((95, 100, 105, 110), 1):
+                await asyncio.sleep(begun + at - 0.1 - loop.time())
+                assert len(one.nonces) == count
+                await asyncio.sleep(0.2)
+                assert len(one.nonces) == count + 1
+                one.boot += SECOND_NS // 10
+                one.answer(TRUE)
+            await asyncio.sleep(100)
+            assert len(one.nonces) == 5
+
+    in_fake_time(work())
 
 
 async def test_the_system_is_believed_until_the_collector_speaks() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 from village_agent.loudspeaker.amplifiers import Amplifiers
@@ -23,42 +22,9 @@ from village_wire.broadcasts import FINAL, Audio
 from village_wire.commands import Broadcast
 from village_wire.events import Event, Receipt
 
-_T = TypeVar("_T")
 #: Ten in the morning where the tests live.
 BEGIN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 CHIME_SECONDS = 1.0
-
-
-class _Selector(selectors.DefaultSelector):
-    """Instead of waiting it lets the time pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        events = super().select(0)
-        if not events:
-            assert timeout is not None, "everything waits for something that never comes"
-            self.now += max(0.0, timeout)
-        return events
-
-
-class FakeTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is counted by a `_Selector`."""
-
-    def __init__(self) -> None:
-        self._counter = _Selector()
-        super().__init__(self._counter)
-
-    def time(self) -> float:
-        # Rounded up, so that a timer is due when its time has come.
-        return self._counter.now + 1e-9
-
-
-def in_fake_time(work: Coroutine[Any, Any, _T]) -> _T:
-    with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
-        return runner.run(work)
 
 
 @dataclass(frozen=True)
@@ -250,6 +216,8 @@ class Bench:
         self.contents = Contents(speaks=isinstance(handle, Chip))
         #: What somebody has set the clock by.
         self.shift = 0.0
+        #: When a better time was asked for, and within how many seconds.
+        self.sharpened: list[tuple[float, float]] = []
         self._number = 0
         self._task: asyncio.Task[None] | None = None
         self.station = self._begin()
@@ -266,6 +234,7 @@ class Bench:
             Amplifiers({"relay": Device("switch", self.relay)}.get, self.notes),
             self.contents,
             lambda: 1.0,
+            sharpen=lambda seconds: self.sharpened.append((asyncio.get_running_loop().time(), seconds)),
         )
         station = Station("horn", self.profile, around)
         if isinstance(self.handle, Chip):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.agent.loudspeaker.kit import Bench, Chip, Player, in_fake_time
+from tests.agent.fake_time import in_fake_time
+from tests.agent.loudspeaker.kit import Bench, Chip, Player
 from village_wire.events import Receipt
 
 

@@ -8,7 +8,8 @@ from datetime import datetime
 
 import pytest
 
-from tests.agent.loudspeaker.kit import BEGIN, Bench, Chip, Player, PunctualPlayer, in_fake_time
+from tests.agent.fake_time import in_fake_time
+from tests.agent.loudspeaker.kit import BEGIN, Bench, Chip, Player, PunctualPlayer
 from village_agent.loudspeaker.chimes import chime_seconds
 from village_agent.loudspeaker.policy import Profile, QuietHours
 
@@ -168,3 +169,39 @@ def test_a_clock_that_is_set_between_two_times_keeps_nobody_silent(shift: float)
         assert spans(bench)[1][1] == pytest.approx(90, abs=2.5)
 
     on_bench(work)
+
+
+def test_the_time_is_asked_for_anew_before_each_beginning_and_for_nothing_else() -> None:
+    async def work(bench: Bench) -> None:
+        bench.broadcast("siren 5", starts=600, times=2, pause=300)
+        bench.broadcast("at once 5")
+        await asyncio.sleep(1000)
+        asked = [(round(at), round(at + seconds)) for at, seconds in bench.sharpened]
+        # Taken up 1.2 s before its start, as the player wants it.
+        assert asked == [(479, 599), (784, 904)]
+
+    on_bench(work)
+
+
+def test_the_time_is_asked_for_once_for_all_that_begins_together_and_again_after_the_clock_was_set() -> None:
+    async def work(bench: Bench) -> None:
+        bench.broadcast("first 5", starts=60)
+        bench.broadcast("second 5", starts=60)
+        await asyncio.sleep(10)
+        assert len(bench.sharpened) == 1
+        bench.shift = -3600
+        bench.station.wake()
+        await asyncio.sleep(3600)
+        assert len(bench.sharpened) == 2
+
+    on_bench(work)
+
+
+def test_nobody_asks_for_a_better_time_for_what_can_not_begin_at_a_moment() -> None:
+    async def work(bench: Bench) -> None:
+        bench.broadcast("water 10", starts=60)
+        await asyncio.sleep(100)
+        assert spans(bench) == [("water 10", 60)]
+        assert bench.sharpened == []
+
+    on_bench(work, handle=Player)

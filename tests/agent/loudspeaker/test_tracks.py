@@ -12,8 +12,9 @@ from uuid import UUID
 import pytest
 
 from tests.agent.collector import Collector, collector
+from tests.agent.fake_time import in_fake_time
 from tests.agent.kit import until
-from tests.agent.loudspeaker.kit import Bench, in_fake_time
+from tests.agent.loudspeaker.kit import Bench
 from tests.agent.loudspeaker.test_program import TOPIC, command, stages
 from tests.agent.test_cli import agent, configuration, online
 from tests.peers.mosquitto import Mosquitto
