@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -56,14 +57,10 @@ class SharedAudio:
         if known is not None:
             return known
         self._make_room(audio.bytes)
-        for left in reversed(range(_TRIES)):
-            self._records.add_audio_parts(audio.sha256, _parts(path), self._now())
-            try:
-                return self._records.add_audio(audio, self._now())
-            except Incomplete:
-                if not left:
-                    raise
-        raise AssertionError("unreachable")
+        for _ in range(_TRIES - 1):
+            with suppress(Incomplete):
+                return self._add(path, audio)
+        return self._add(path, audio)
 
     def fetch(self, audio: Audio, target: Path) -> bool:
         """Write a file's bytes; False if they are not what they should be, which is logged."""
@@ -83,6 +80,10 @@ class SharedAudio:
     def tidy(self) -> None:
         """Remove the bytes of files that are forgotten, or were never complete."""
         self._records.remove_audio_parts(self._now() - _KEPT)
+
+    def _add(self, path: Path, audio: Audio) -> Audio:
+        self._records.add_audio_parts(audio.sha256, _parts(path), self._now())
+        return self._records.add_audio(audio, self._now())
 
     def _make_room(self, size: int) -> None:
         total = self._records.audio_bytes() + size
