@@ -19,8 +19,8 @@ from village_collector.data_dir import DataDirProblem
 from village_collector.ports import StoreUnavailable
 from village_collector.refusals import MAX_REFUSALS, WINDOW_SECONDS
 from village_collector.stores.audit_records import Appended, Sign
+from village_collector.stores.audit_tables import audit_entries, audit_seals
 from village_collector.stores.control import ControlStore
-from village_collector.stores.tables import audit_entries, audit_seals
 from village_collector.trust.key_files import load_audit_key
 from village_wire.audit import SEAL_EVERY, Act, Entry, Head, Seal, read_entry
 from village_wire.audit_verification import Finding, StoredEntry, Verifier

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, false, func, insert, or_, select
 
+from village_collector.stores.audit_tables import audit_entries, audit_seals
 from village_collector.stores.command_records import CommandRecord, record_of
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
-from village_collector.stores.tables import audit_entries, audit_seals, command_results, commands
+from village_collector.stores.tables import command_results, commands
 from village_wire.areas import prefix
 from village_wire.audit import SEAL_EVERY, START, Act, Head, InvalidEntry, Link, Seal, hash_of, link, read_entry
 

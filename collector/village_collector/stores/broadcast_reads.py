@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
 
 from village_collector.health_model import AgentRecord
+from village_collector.stores.broadcast_tables import broadcast_targets, broadcasts, receipts
 from village_collector.stores.control_reads import AGENT_COLUMNS, STATE_COLUMNS, Scope, in_scope
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
-from village_collector.stores.tables import agents, broadcast_targets, broadcasts, devices, receipts, states
+from village_collector.stores.tables import agents, devices, states
 from village_wire.broadcasts import FINAL
 from village_wire.commands import Target
 

@@ -19,11 +19,12 @@ from sqlalchemy import (
 
 from village_collector.broadcasts.targets import Order, agents_of, plan
 from village_collector.stores.broadcast_reads import BroadcastReads
+from village_collector.stores.broadcast_tables import broadcast_targets, broadcasts, receipts
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.receivers import receivers_of
 from village_collector.stores.resend_records import ResendRecords
-from village_collector.stores.tables import agents, broadcast_targets, broadcasts, devices, receipts
+from village_collector.stores.tables import agents, devices
 from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
 from village_wire.commands import Target
 

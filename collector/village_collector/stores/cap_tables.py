@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, Table, Text, UniqueConstraint
 
-from village_collector.stores.tables import JsonObject, Time, Words, metadata
+from village_collector.stores.columns import JsonObject, Time, Words, metadata
 
 #: Every alert that a trusted signer sent, aired or not. Sender, identifier and `sent` name it in the whole world; `digest` is over what
 #: it says. Until `until` it could be played again by whoever kept it. `document` is what the API tells of it.

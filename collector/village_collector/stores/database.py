@@ -13,8 +13,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Programmin
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from village_collector.ports import StoreUnavailable
+from village_collector.stores.columns import metadata
 from village_collector.stores.migrations import migrate
-from village_collector.stores.tables import SCHEMA_VERSION, metadata, schema_version
+from village_collector.stores.schema import SCHEMA_VERSION, schema_version
 
 _T = TypeVar("_T")
 

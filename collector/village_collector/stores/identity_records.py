@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from village_collector.stores.database import Database
-from village_collector.stores.tables import agents, certificates, counters, enrolments, identities
+from village_collector.stores.identity_tables import certificates, enrolments, identities
+from village_collector.stores.tables import agents, counters
 from village_collector.trust.authority import COLLECTOR_PREFIX, Issued
 from village_wire.areas import contains
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Column, Connection, text, update
 
-from village_collector.stores.tables import SCHEMA_VERSION, broadcast_targets, devices, schema_version
+from village_collector.stores.broadcast_tables import broadcast_targets
+from village_collector.stores.schema import SCHEMA_VERSION, schema_version
+from village_collector.stores.tables import devices
 
 Step = Callable[[Connection], None]
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from village_collector.people.rights import Grant
 from village_collector.stores.database import Database
-from village_collector.stores.tables import grants, persons, tokens
+from village_collector.stores.people_tables import grants, persons, tokens
 
 #: Told the grants of a person who is to be changed; answers whether the change is allowed.
 Allowed = Callable[[Sequence[Grant]], bool]

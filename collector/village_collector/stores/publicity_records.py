@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, false, func, insert, or_, select, tuple_, update
 
+from village_collector.stores.broadcast_tables import publicity
 from village_collector.stores.control_reads import Scope
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.receivers import has_one_of
-from village_collector.stores.tables import agents, devices, publicity
+from village_collector.stores.tables import agents, devices
 from village_wire.areas import prefix
 from village_wire.broadcasts import FINAL, LOUDSPEAKER_ABILITIES
 from village_wire.events import Event, Receipt

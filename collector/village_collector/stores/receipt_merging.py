@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
 
+from village_collector.stores.broadcast_tables import broadcast_targets, broadcasts, receipts
 from village_collector.stores.merging import chunks
-from village_collector.stores.tables import agents, broadcast_targets, broadcasts, receipts
+from village_collector.stores.tables import agents
 from village_wire.broadcasts import FINAL, Stage
 from village_wire.events import CommandResult, Event, Receipt
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from village_collector.stores.broadcast_tables import broadcasts
 from village_collector.stores.database import Database
 from village_collector.stores.sound_tables import recording_parts
-from village_collector.stores.tables import broadcasts
 
 #: Removed in one transaction.
 _REMOVED_AT_ONCE = 50

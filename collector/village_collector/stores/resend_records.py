@@ -9,9 +9,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, case, or_, select, update
 
 from village_collector.stores.broadcast_reads import not_ended
+from village_collector.stores.broadcast_tables import broadcast_targets, broadcasts, receipts
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
-from village_collector.stores.tables import agents, broadcast_targets, broadcasts, receipts, states
+from village_collector.stores.tables import agents, states
 
 #: Of an agent that connects and answers nothing: a link that breaks every minute must not be fed for a week.
 MAX_ASKS = 60

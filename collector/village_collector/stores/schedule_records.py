@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from village_collector.stores.broadcast_tables import schedules
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.receivers import receivers_of
-from village_collector.stores.tables import agents, counters, devices, schedules
+from village_collector.stores.tables import agents, counters, devices
 from village_wire.areas import prefix
 from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
 from village_wire.commands import Target

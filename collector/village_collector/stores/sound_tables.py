@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, Table, Text
 
-from village_collector.stores.tables import JsonObject, Time, Words, metadata
+from village_collector.stores.columns import JsonObject, Time, Words, metadata
 
 #: Sound files that are there as a whole, by the SHA-256 of their bytes. `token` is what agents show for them, `used` when somebody last meant
 #: to broadcast it. Only collectors that share a database write here.

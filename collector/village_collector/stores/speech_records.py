@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
 from village_collector.live.overlap import Placed
+from village_collector.stores.broadcast_tables import broadcasts
 from village_collector.stores.database import Database
 from village_collector.stores.sound_tables import speeches
-from village_collector.stores.tables import broadcasts
 from village_wire.broadcasts import Class
 from village_wire.commands import Target
 

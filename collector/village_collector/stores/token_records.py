@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from village_collector.people.rights import Grant, Role
 from village_collector.stores.database import Database
 from village_collector.stores.people_records import use_totp_step
-from village_collector.stores.tables import grants, persons, tokens
+from village_collector.stores.people_tables import grants, persons, tokens
 
 TokenKind = Literal["session", "api"]
 

@@ -19,7 +19,7 @@ from village_collector.audit import Audit
 from village_collector.people.rights import Grant, Role
 from village_collector.ports import StoreUnavailable
 from village_collector.refusals import MAX_REFUSALS
-from village_collector.stores.tables import audit_entries
+from village_collector.stores.audit_tables import audit_entries
 from village_wire.audit import Seal
 from village_wire.audit_verification import StoredEntry, Verifier
 from village_wire.clocks import format_time

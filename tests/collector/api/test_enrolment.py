@@ -21,7 +21,7 @@ from tests.collector.api.conftest import Collector, document, problem
 from tests.collector.kit import OTHER, T0, VILLAGE, inventory, make_authority, signing_request
 from tests.collector.people import add_caller
 from village_collector.people.rights import Grant
-from village_collector.stores.tables import audit_entries
+from village_collector.stores.audit_tables import audit_entries
 from village_collector.trust.attempts import MAX_WRONG
 from village_wire import signed
 from village_wire.command_keys import read_command_keys

@@ -16,8 +16,8 @@ from tests.peers.postgres import PASSWORD, PostgresServer
 from village_collector.ports import StoreUnavailable
 from village_collector.stores import audit_records
 from village_collector.stores.audit_records import AuditFilter
+from village_collector.stores.audit_tables import audit_entries, audit_seals
 from village_collector.stores.control import ControlStore
-from village_collector.stores.tables import audit_entries, audit_seals
 from village_wire.audit import SEAL_EVERY, START, Act, Head, Seal, cleaned, link, read_entry, sign_seal
 from village_wire.audit_verification import Finding, StoredEntry, Verifier
 

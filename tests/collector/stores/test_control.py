@@ -30,10 +30,11 @@ from tests.collector.kit import (
     status,
 )
 from village_collector.ports import ControlSink, DeadLetter, StoreUnavailable
+from village_collector.stores.columns import metadata
 from village_collector.stores.control import MAX_DEAD_LETTERS, ControlStore
 from village_collector.stores.control_reads import EventFilter, UnknownEvent
 from village_collector.stores.database import SchemaTooNew
-from village_collector.stores.tables import SCHEMA_VERSION, metadata, schema_version
+from village_collector.stores.schema import SCHEMA_VERSION, schema_version
 from village_wire.events import Alarm, ButtonPressed, Event
 
 ALL = EventFilter()

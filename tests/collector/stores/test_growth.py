@@ -8,11 +8,11 @@ from sqlalchemy import func, select
 
 from tests.collector.kit import SESSION, T0, at, batch, entry, event, inventory, state
 from village_collector.ports import DeadLetter
+from village_collector.stores.columns import metadata
 from village_collector.stores.control import MAX_DEAD_LETTERS, MAX_REMOVED, ControlStore
 from village_collector.stores.ledger_records import MAX_ENTRIES
 from village_collector.stores.link_records import MAX_SESSIONS
 from village_collector.stores.merging import MAX_STATES
-from village_collector.stores.tables import metadata
 from village_wire.events import CommandResult, Event, Loss
 from village_wire.presence import MAX_DEVICES, AgentStatus
 

@@ -18,7 +18,7 @@ from tests.collector.kit import add_site, at, entry
 from tests.peers.postgres import PASSWORD, PostgresServer
 from village_collector.stores.control import ControlStore
 from village_collector.stores.migrations import STEPS
-from village_collector.stores.tables import SCHEMA_VERSION
+from village_collector.stores.schema import SCHEMA_VERSION
 
 VERSIONS = Path(__file__).parent / "versions"
 OLD = 1
