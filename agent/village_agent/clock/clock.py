@@ -4,7 +4,8 @@ All that happens is measured on the clock that counts from the boot (CLOCK_BOOTT
 agent is restarted. The date is that plus an offset, which comes
 
 - from the collector: signed, for a nonce of ours, within `MAX_ROUND_TRIP_NS`; it is wrong by half the round trip at the most. It
-  is the truth: what contradicts it was wrong;
+  is the truth: what contradicts it was wrong. Answers that do not contradict each other narrow the time from both sides (Marzullo), so
+  that the quickest way out of one and the quickest way back of another count;
 - from the system's own clock as long as nobody better has spoken, and only while the system says that it is synchronised. A system
   clock that jumps later changes nothing.
 
@@ -62,6 +63,12 @@ class Estimate:
         """Whether both may be true."""
         return abs(self.offset_ns - other.offset_ns) <= self.error_at(boot_ns) + other.error_at(boot_ns)
 
+    def narrowed(self, other: Estimate, boot_ns: int) -> Estimate:
+        """Return what is true of both at `boot_ns`; they must agree."""
+        low = max(one.offset_ns - one.error_at(boot_ns) for one in (self, other))
+        high = min(one.offset_ns + one.error_at(boot_ns) for one in (self, other))
+        return Estimate((low + high) // 2, (high - low) // 2 + 1, boot_ns, other.source)
+
 
 class Clock:
     """The clock of one boot. Every `boot_ns` is in nanoseconds since the boot and not before the last one."""
@@ -113,8 +120,9 @@ class Clock:
             raise RejectedAnswer(f"the collector has no clock itself: {answer.time:%Y-%m-%d}")
         found = Estimate(time_ns - asked - round_trip // 2, round_trip // 2 + 1000, boot_ns, "collector")
         known = self.estimate
-        better = known is None or known.source == "system" or found.error_ns <= known.error_at(boot_ns)
-        if known is None or better or not known.agrees(found, boot_ns):
+        if known is not None and known.source == "collector" and known.agrees(found, boot_ns):
+            self._adopt(known.narrowed(found, boot_ns), boot_ns)
+        else:
             self._adopt(found, boot_ns)
         return found
 

@@ -37,8 +37,8 @@ _ANSWER_SECONDS = float(EXPIRY_SECONDS)
 _RETRY_BASE, _RETRY_CAP = 2.0, 60.0
 #: Good enough for loudspeakers of several boxes that are to be heard as one.
 SHARP_ERROR_NS = SECOND_NS // 200
-#: An answer is off by half its way at the most, so the quickest of some is the best. A collector takes two requests a second.
-_SHARP_TRIES = 4
+#: Each answer may narrow the time. A collector takes two requests a second.
+_SHARP_TRIES = 5
 _SHARP_LEAST_SECONDS, _SHARP_MOST_SECONDS = 0.7, 5.0
 #: How often the system is asked whether it is synchronised, while nobody better has spoken.
 _SYSTEM_SECONDS = 10.0

@@ -157,6 +157,42 @@ def test_a_worse_answer_that_contradicts_nothing_changes_nothing() -> None:
     assert clock.now_ns(20 * SECOND_NS) == TRUE + 20 * SECOND_NS
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10**12), st.integers(-1000, 1000), st.integers(0, 10**9), st.integers(0, 10**9)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_answers_narrow_the_time_from_both_sides_and_never_past_the_truth(
+    exchanges: list[tuple[int, int, int, int]],
+) -> None:
+    clock = Clock()
+    boot, offset, best = MAX_ROUND_TRIP_NS, TRUE, 10**12
+    for wait, drift, out, back in exchanges:
+        boot += wait
+        # In thousandths of the most that a crystal drifts.
+        offset += (wait + out + back) // DRIFT_PARTS * drift // 1000
+        clock.ask(NONCE, boot)
+        boot += out + back
+        found = clock.answer(answer(boot - back + offset), boot)
+        assert clock.estimate is not None
+        assert abs(clock.estimate.offset_ns - offset) <= clock.estimate.error_ns + (out + back) // DRIFT_PARTS
+        best = min(found.error_ns, best + (wait + out + back) // DRIFT_PARTS + 1) + 1
+        assert clock.estimate.error_ns <= best
+
+
+def test_the_quickest_way_out_and_the_quickest_way_back_may_be_of_different_answers() -> None:
+    clock = Clock()
+    for boot, out, back in ((1, 10**6, 8 * 10**7), (2, 8 * 10**7, 10**6)):
+        clock.ask(NONCE, boot * SECOND_NS)
+        clock.answer(answer(boot * SECOND_NS + out + TRUE), boot * SECOND_NS + out + back)
+    assert clock.estimate is not None
+    assert abs(clock.estimate.offset_ns - TRUE) < 200_000
+    # A millisecond each way, and a second's drift.
+    assert clock.estimate.error_ns < 1_300_000
+
+
 def test_a_synchronised_system_is_believed_until_it_jumps_and_never_against_the_collector() -> None:
     clock = Clock()
     assert not clock.system(EARLIEST_NS - 1, 0)

@@ -143,7 +143,7 @@ async def test_a_lost_answer_or_connection_is_asked_for_again(monkeypatch: pytes
         await one.asked(seen + 1)
 
 
-async def test_a_sharper_time_is_the_quickest_of_some_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sharper_time_is_what_some_answers_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SHARP_LEAST_SECONDS", 0.01)
     async with box() as one:
         one.keeper.connected()
@@ -159,7 +159,7 @@ async def test_a_sharper_time_is_the_quickest_of_some_answers(monkeypatch: pytes
         # 10 ms of its way, and what the clock is behind until it has caught up.
         assert SECOND_NS // 100 <= error < SECOND_NS // 20
         one.boot += SECOND_NS
-        assert one.keeper.now() == TRUE + timedelta(microseconds=one.boot // 1000)
+        assert abs(one.keeper.now() - TRUE - timedelta(microseconds=one.boot // 1000)) < timedelta(milliseconds=1)
 
 
 async def test_a_time_that_is_sharp_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_county_that_begins_at_once_asks_at_random_and_in_time(monkeypatch: py
             one.answer(TRUE)
             begun = loop.time()
             one.keeper.sharpen(120)
-            for count, at in enumerate((95, 100, 105, 110), 1):
+            for count, at in enumerate((90, 95, 100, 105, 110), 1):
                 await asyncio.sleep(begun + at - 0.1 - loop.time())
                 assert len(one.nonces) == count
                 await asyncio.sleep(0.2)
@@ -195,7 +195,7 @@ def test_a_county_that_begins_at_once_asks_at_random_and_in_time(monkeypatch: py
                 one.boot += SECOND_NS // 10
                 one.answer(TRUE)
             await asyncio.sleep(100)
-            assert len(one.nonces) == 5
+            assert len(one.nonces) == 6
 
     in_fake_time(work())
 
