@@ -182,6 +182,20 @@ async def test_a_broker_that_never_answers_leaves_nothing_behind(monkeypatch: py
             await gone.wait()
 
 
+async def test_a_broker_that_closes_without_an_answer_is_not_waited_for() -> None:
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(5):
+            with pytest.raises(SessionError, match="ended the connection before it answered"):
+                async with connect(SessionSettings(BrokerAddress(f"mqtt://127.0.0.1:{port}"), "a")):
+                    pass
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate of 127.0.0.1 that signed itself, and its key beside it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from village_collector.trust.authority import Authority, Issued, load_authority
 from village_collector.trust.key_files import key_pem
 from village_wire.address import BrokerAddress, CertificateRefused, SessionError, SessionSettings, Subscription
 from village_wire.connection import connect
-from village_wire.incoming import Received
+from village_wire.incoming import PacketSocket, Received
 from village_wire.outgoing import Publication
 from village_wire.session import Session
 from village_wire.tls import refused_certificate, tls_context
@@ -104,6 +105,23 @@ async def test_a_refused_certificate_is_told_at_once_with_its_reason(
                 pass
         # Not only when the broker's answer is overdue.
         assert time.monotonic() - began < 5
+
+
+async def test_the_reason_is_told_to_whoever_writes_after_the_broker_has_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(PacketSocket):
+        def send(self, buffer: bytes | bytearray) -> int:
+            waiting = select.poll()
+            waiting.register(self.fileno(), 0)
+            assert waiting.poll(5000), "the broker does not close"
+            return super().send(buffer)
+
+    monkeypatch.setattr("village_wire.connection.PacketSocket", Late)
+    async with rig(tmp_path, _foreign) as it:
+        with pytest.raises(CertificateRefused, match="unknown ca"):
+            async with connect(SessionSettings(it.address("box"), "box")):
+                pass
 
 
 @pytest.mark.parametrize("years", [-3, 3])

@@ -174,6 +174,17 @@ class _Client(aiomqtt.Client):
             self._unheard.add(mid)
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
+    def _on_disconnect(self, client: Client, userdata: Any, *arguments: Any) -> None:
+        # aiomqtt would wait on for the answer of a broker that has closed the connection.
+        self._give_up("the broker ended the connection before it answered")
+        super()._on_disconnect(client, userdata, *arguments)
+
+    def _give_up(self, problem: str) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError(problem))
+            # Whoever waits has it; where nobody does any more, asyncio need not complain.
+            self._connected.exception()
+
     @contextmanager
     def _pending_call(self, mid: int, value: Any, pending_dict: dict[int, Any]) -> Iterator[None]:
         with super()._pending_call(mid, value, pending_dict):
@@ -203,9 +214,7 @@ class _Client(aiomqtt.Client):
 
         def failed(error: ssl.SSLError) -> None:
             self.tls_problem = str(error)
-            if not self._connected.done():
-                # aiomqtt would wait on for the broker's answer.
-                self._connected.set_exception(aiomqtt.MqttError(str(error)))
+            self._give_up(str(error))
 
         reader = PacketSocket(sock, self._inbox.put, partial(client.ack, qos=1), self._traffic, wrote, failed)
         # paho has no setter; it hands the socket to this callback before it first uses it.

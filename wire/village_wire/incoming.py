@@ -7,6 +7,7 @@ reads many, and only the three properties that the wire uses are kept. Numbers i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -224,14 +225,7 @@ class PacketSocket:
         """Return bytes of packets that are not messages; raises `BlockingIOError` as long as there are none."""
         if self._taken >= len(self._others):
             self._others, self._taken = b"", 0
-            try:
-                data = self._socket.recv(READ_BYTES)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise
-            except ssl.SSLError as error:
-                # TLS 1.3 tells us what is wrong with our certificate when we first read.
-                self._failed(error)
-                raise
+            data = self._read()
             if not data:
                 return data
             self._traffic.read(len(data), time.monotonic())
@@ -245,11 +239,29 @@ class PacketSocket:
 
     def send(self, buffer: bytes | bytearray) -> int:
         """Write; return how many bytes the system took."""
-        size = self._socket.send(buffer)
+        try:
+            size = self._socket.send(buffer)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            # A broker that refuses our certificate says so and closes; what it said still waits to be read.
+            with contextlib.suppress(OSError):
+                self._read()
+            raise
         now = time.monotonic()
         self._traffic.wrote(size, now)
         self._wrote(now)
         return size
+
+    def _read(self) -> bytes:
+        try:
+            return self._socket.recv(READ_BYTES)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            # TLS 1.3 tells us what is wrong with our certificate when we first read.
+            self._failed(error)
+            raise
 
     def pending(self) -> int:
         """Return how many bytes can be had without waiting for the socket to be readable, as `ssl.SSLSocket` does."""
