@@ -24,6 +24,7 @@ from village_agent.loudspeaker.stations import Stations
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.own_state import OwnState, watch_clock
 from village_agent.pace import Pace
+from village_agent.presence import Presence
 from village_agent.recorder import Recorder
 from village_agent.report import Hub
 from village_agent.roster import Roster
@@ -32,11 +33,10 @@ from village_agent.steadiness import Holds
 from village_agent.supervisor import Supervisor
 from village_agent.uplink import Uplink
 from village_wire import __version__
-from village_wire.address import BrokerAddress, SessionError, SessionSettings, Subscription
+from village_wire.address import BrokerAddress, SessionSettings, Subscription
 from village_wire.events import AgentStarted, Alarm
 from village_wire.incoming import Received
 from village_wire.outgoing import Publication
-from village_wire.presence import AgentStatus, InvalidMessage, Inventory, decode_message, encode_message
 from village_wire.session import Session
 from village_wire.systemd import Notifier
 from village_wire.topics import AgentTopic, agent_subscriptions
@@ -52,14 +52,8 @@ GRACE_SECONDS = 5.0
 #: Never: the broker keeps commands for an agent that is away, and each has an expiry of its own. With any other value mosquitto 2.0.11
 #: reads freed memory, and ends, some time after it was told to read its rules anew while the agent was away.
 SESSION_EXPIRY_SECONDS = 0xFFFF_FFFF
-#: Saying goodbye must not delay the stop on a dead link.
-_GOODBYE_SECONDS = 2.0
 #: Part of the configured space that undated readings and events may fill; as much again is left for their database's log.
 UNDATED_SHARE = 10
-#: Devices of one driver often appear one after the other; one inventory tells them all.
-_INVENTORY_SECONDS = 1.0
-#: Two boxes with the same id drive each other out; neither must answer that without a pause.
-_GREET_AGAIN_SECONDS = 0.5
 
 
 class Agent:
@@ -71,9 +65,6 @@ class Agent:
         self._roster = roster
         self._agent = settings.agent_id
         self.session_id = uuid4().hex
-        self._connection = 0
-        self._leaving = False
-        self._will_seen = asyncio.Event()
         self._disk = DiskThread()
         self._keys = self._make_keys(settings)
         self._timekeeper = Timekeeper(
@@ -83,7 +74,6 @@ class Agent:
             session=self.session_id,
             trust_system=settings.agent.trust_system_clock,
         )
-        self._started = self._timekeeper.now()
         outbox = settings.outbox
         self._outbox = Outbox(
             settings.state_dir / "outbox.db",
@@ -112,6 +102,9 @@ class Agent:
         self._supervisor = Supervisor(roster, self._hub)
         self._doors = DoorRuntime(settings.doors, roster, self._hub)
         self._addressee = Addressee(self._agent, settings.area, self._keys)
+        self._presence = Presence(
+            self.session_id, settings.version, self._addressee, roster, self._timekeeper, self._publish
+        )
         self._loudspeakers = Stations(
             settings.loudspeakers,
             settings.state_dir,
@@ -151,12 +144,11 @@ class Agent:
         self._keys_topic = str(AgentTopic(self._agent, "keys"))
         self._schedule_topic = str(AgentTopic(self._agent, "schedule"))
         self._clock_topic = str(AgentTopic(self._agent, "clock"))
-        self._devices_changed = asyncio.Event()
         self._outbox.on_condition = partial(report_disk, self._own_state)
         self._timekeeper.on_change = self._clock_changed
         self._recorder.on_restored = self._timekeeper.restored
         self._hub.on_card = self._doors.on_card
-        self._hub.on_devices_changed = self._devices_changed.set
+        self._hub.on_devices_changed = self._presence.devices_changed
 
     def _clock_changed(self) -> None:
         self._recorder.clock_changed()
@@ -194,7 +186,7 @@ class Agent:
         return SessionSettings(
             address,
             f"agent-{self._agent}",
-            self._next_will,
+            self._presence.next_will,
             self._settings.collector.keep_alive_seconds,
             SESSION_EXPIRY_SECONDS,
             self._judges_time,
@@ -236,8 +228,8 @@ class Agent:
                     "commands": self._commands.run(),
                     "uplink": self._uplink.run(),
                     "session": self._session.run(self._announce),
-                    "inventory": self._publish_changes(),
-                    "greeting": self._greet_again(),
+                    "inventory": self._presence.tell_changes(self._supervisor.refresh),
+                    "greeting": self._presence.greet_again(),
                     "health": report_self(self._hub, self._outbox, self._supervisor, self._session.traffic),
                     "losses": report_losses(self._outbox, self._hub),
                     "clock watch": watch_clock(
@@ -285,18 +277,13 @@ class Agent:
                 await self._commands.drain()
         except TimeoutError:
             _log.warning("commands are still under way after %.0f s; they end without a result", GRACE_SECONDS)
-        self._leaving = True
-        try:
-            async with asyncio.timeout(_GOODBYE_SECONDS):
-                await self._session.publish(self._status(online=False))
-        except (TimeoutError, SessionError) as error:
-            _log.debug("no goodbye: %s", error)
+        await self._presence.leave()
 
     def _on_message(self, message: Received) -> None:
         if message.topic == self._ack_topic:
             self._uplink.on_ack(message.payload)
         elif message.topic == self._status_topic:
-            self._on_status(message.payload)
+            self._presence.on_status(message.payload)
         elif message.topic == self._clock_topic:
             self._timekeeper.on_answer(message.payload)
         elif message.topic == self._keys_topic:
@@ -320,58 +307,5 @@ class Agent:
         # Whoever sees us online may rely on the events of our start, even if we are killed now.
         with contextlib.suppress(OutboxUnavailable):
             await self._recorder.add_events([])
-        await self._session.publish(self._status(online=True))
-        await self._session.publish(self._inventory())
+        await self._presence.greet()
         self._uplink.connected()
-
-    def _on_status(self, payload: bytes) -> None:
-        with contextlib.suppress(InvalidMessage):
-            if not decode_message(AgentStatus, payload).online and not self._leaving:
-                self._will_seen.set()
-
-    async def _greet_again(self) -> None:
-        """Whenever a broker took the will of an earlier connection for the last word, let it keep the present status again."""
-        while True:
-            await self._will_seen.wait()
-            await asyncio.sleep(_GREET_AGAIN_SECONDS)
-            self._will_seen.clear()
-            # Without a connection the next one's greeting does it.
-            with contextlib.suppress(SessionError):
-                await self._session.publish(self._status(online=True))
-
-    async def _publish_changes(self) -> None:
-        while True:
-            await self._devices_changed.wait()
-            await asyncio.sleep(_INVENTORY_SECONDS)
-            self._devices_changed.clear()
-            self._supervisor.refresh()
-            try:
-                await self._session.publish(self._inventory())
-            except SessionError as error:
-                # The next connection announces it.
-                _log.debug("inventory not published: %s", error)
-
-    def _next_will(self) -> Publication:
-        # A will that arrives after the next connection's greeting must be known as an earlier one's.
-        self._connection += 1
-        return self._status(online=False)
-
-    def _status(self, *, online: bool) -> Publication:
-        number = max(1, self._connection)
-        status = AgentStatus(
-            online=online,
-            connection=number,
-            session=self.session_id,
-            version=__version__,
-            since=self._timekeeper.dated(self._started),
-        )
-        return Publication(str(AgentTopic(self._agent, "status")), encode_message(status), retain=True)
-
-    def _inventory(self) -> Publication:
-        inventory = Inventory(
-            agent=self._agent,
-            area=self._addressee.area,
-            config_version=self._settings.version,
-            devices=self._roster.inventory(),
-        )
-        return Publication(str(AgentTopic(self._agent, "inventory")), encode_message(inventory), retain=True)
