@@ -4,71 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import statistics
-import subprocess
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from tests.agent.collector import KEY, Collector, collector
+from tests.agent.collector import collector
 from tests.agent.kit import AREA, until
+from tests.agent.program import SPEAKER, agent, call, configuration, online
 from tests.peers import free_port
 from tests.peers.mosquitto import Mosquitto
-from village_wire.address import BrokerAddress, SessionSettings
 from village_wire.commands import Command, Stop, Target
-from village_wire.connection import connect
 from village_wire.events import AgentStarted, StateChanged
-from village_wire.outgoing import Publication
-from village_wire.presence import encode_message
-from village_wire.signed import encode_public_key
-
-PROGRAM = [sys.executable, "-m", "village_agent.cli"]
-
-
-def configuration(folder: Path, broker: str, devices: str = "") -> Path:
-    path = folder / "agent.toml"
-    path.write_text(
-        f'[agent]\nid = "box"\narea = "{AREA}"\nstate_dir = "state"\n\n[collector]\nbroker = "{broker}"\n'
-        f'command_key = "{encode_public_key(KEY.public_key())}"\n\n'
-        f'[[devices]]\nid = "machine"\ndriver = "host"\n{devices}'
-    )
-    return path
-
-
-SPEAKER = '\n[[devices]]\nid = "speaker"\ndriver = "syn6288"\nport = "/dev/absent"\n'
-
-
-def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-        env=os.environ | {"COLUMNS": "200"} | environment,
-    )
-
-
-@asynccontextmanager
-async def agent(config: Path) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(*PROGRAM, "run", "--config", str(config), stderr=PIPE)
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def online(far: Collector, count: int = 1) -> None:
-    await until(lambda: len([status for status in far.statuses if status.online]) == count, 15)
 
 
 async def test_the_agent_announces_itself_reports_obeys_and_says_goodbye(tmp_path: Path) -> None:
@@ -111,63 +62,6 @@ async def test_the_agent_announces_itself_reports_obeys_and_says_goodbye(tmp_pat
         lines = log.decode().splitlines()
         assert all(line[:2] == "20" for line in lines), log.decode()
         assert len([line for line in lines if "device speaker is down" in line]) == 1
-
-
-async def test_a_killed_agent_leaves_its_will_and_keeps_its_outbox(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, collector(broker.url) as far:
-        config = configuration(tmp_path, broker.url)
-        async with agent(config) as process:
-            await online(far)
-            process.kill()
-            await process.wait()
-        await until(lambda: not far.statuses[-1].online)
-        assert far.statuses[-1].session == far.statuses[0].session
-        async with agent(config) as process:
-            await online(far, 2)
-            assert far.statuses[-1].session != far.statuses[0].session
-            await until(lambda: len([e for e in far.events if isinstance(e.data, AgentStarted)]) == 2)
-            process.send_signal(signal.SIGINT)
-            assert await process.wait() == 0
-
-
-async def test_a_stale_will_that_the_broker_keeps_is_corrected_by_the_living_agent(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, collector(broker.url) as far:
-        async with agent(configuration(tmp_path, broker.url)) as process:
-            await online(far)
-            greeting = far.statuses[0]
-            assert greeting.connection == 1
-            will = greeting.model_copy(update={"online": False})
-            assert far.session is not None
-            await far.session.publish(Publication("village/1/agent/box/status", encode_message(will), retain=True))
-            await online(far, 2)
-            # Meanwhile the agent may have been told since when it runs.
-            assert [(s.online, s.session, s.connection) for s in far.statuses] == [
-                (online, greeting.session, 1) for online in (True, False, True)
-            ]
-            process.send_signal(signal.SIGTERM)
-            await process.wait()
-            await until(lambda: not far.statuses[-1].online)
-        assert len(far.statuses) == 4
-
-
-async def test_connections_are_numbered_and_a_will_has_the_number_of_its_own(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, collector(broker.url) as far:
-        async with agent(configuration(tmp_path, broker.url)) as process:
-            await online(far)
-            # Another client with the same id: the broker ends the agent's connection and publishes its will.
-            async with connect(SessionSettings(BrokerAddress(broker.url), "agent-box")):
-                await until(lambda: len(far.statuses) == 2)
-            await online(far, 2)
-            process.kill()
-            await process.wait()
-            await until(lambda: len(far.statuses) == 4)
-        assert [(status.online, status.connection) for status in far.statuses] == [
-            (True, 1),
-            (False, 1),
-            (True, far.statuses[2].connection),
-            (False, far.statuses[2].connection),
-        ]
-        assert (far.statuses[2].connection or 0) > 1
 
 
 async def test_the_agent_ends_in_time_without_a_broker(tmp_path: Path) -> None:
@@ -229,6 +123,35 @@ def test_check_tells_what_answers_and_what_to_do(tmp_path: Path) -> None:
     assert rows["speaker"]["advice"]["en"].startswith("Plug the serial adapter in")
 
 
+def test_check_tells_before_the_enrolment_what_else_is_wrong(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    devices = '[[devices]]\nid = "machine"\ndriver = "host"\n[[loudspeakers.devices]]\nid = "hall-speker"\n'
+    config.write_text(f'[agent]\nstate_dir = "state"\n{devices}')
+    done = call("check", "--config", str(config))
+    assert done.returncode == 3
+    assert f"{config}, line 7: loudspeakers.devices.0.id: there is no device 'hall-speker'" in done.stderr
+    assert "this box has no identity" in done.stderr
+    config.write_text(config.read_text() + "colour = 5\n")
+    done = call("check", "--json", "--config", str(config))
+    reasons = [problem["reason"] for problem in json.loads(done.stdout)["problems"]]
+    assert reasons[0] == "unknown key"
+    assert reasons[1].startswith("this box has no identity")
+    config.write_text('[agent]\nstate_dir = "state"\n')
+    done = call("run", "--config", str(config))
+    assert (done.returncode, done.stderr.count("no identity")) == (3, 1)
+
+
+def test_the_language_stands_before_or_after_the_command(tmp_path: Path) -> None:
+    config = configuration(tmp_path, f"mqtt://127.0.0.1:{free_port()}")
+    check = ("check", "--config", str(config), "--seconds", "0.5")
+    for arguments in (("--lang", "zh", *check), (*check, "--lang", "zh"), ("--lang", "en", *check, "--lang", "zh")):
+        assert call(*arguments, VILLAGE_LANG="en").stdout.startswith("状态")
+    assert call(*check, VILLAGE_LANG="", LC_ALL="zh_CN.UTF-8").stdout.startswith("状态")
+    assert call("--lang", "en", *check, VILLAGE_LANG="zh").stdout.startswith("STATUS")
+    refused = call("--lang", "fr", *check)
+    assert (refused.returncode, "'en', 'zh'" in refused.stderr) == (2, True)
+
+
 async def test_check_is_content_when_all_answer(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path) as broker:
         config = configuration(tmp_path, broker.url)
@@ -270,30 +193,6 @@ def test_help_and_version_come_quickly() -> None:
     assert call("--version").stdout.startswith("village-agent 0.")
     for command in ("run", "check", "drivers"):
         assert "示例" in call(command, "--help").stdout
-
-
-async def test_a_device_that_announces_itself_joins_the_inventory(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, collector(broker.url) as far:
-        zigbee = f'\n[[devices]]\nid = "zigbee"\ndriver = "mqtt"\nbroker = "{broker.url}"\n'
-        async with agent(configuration(tmp_path, broker.url, zigbee)):
-            await online(far)
-            await until(lambda: bool(far.inventories))
-            assert {device.driver for device in far.inventories[0].devices} <= {"host", "mqtt"}
-            before = len(far.inventories)
-            announcement = {
-                "name": "Pump",
-                "unique_id": "pump-1",
-                "command_topic": "pump/set",
-                "state_topic": "pump/state",
-                "device": {"identifiers": ["pump-1"], "name": "Pump"},
-            }
-            assert far.session is not None
-            await far.session.publish(
-                Publication("homeassistant/switch/pump-1/config", json.dumps(announcement).encode(), retain=True)
-            )
-            await until(lambda: len(far.inventories) > before, 15)
-            assert [device.abilities for device in far.inventories[-1].devices if "pump" in device.id] == [("switch",)]
-            await until(lambda: any(event.device and "pump" in event.device for event in far.events))
 
 
 STUBBORN = """

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.agent.collector import KEY, Collector, collector
 from tests.agent.identity.api import NEXT_KEY, authority, document
 from tests.agent.kit import AREA, until
-from tests.agent.test_cli import agent
+from tests.agent.program import agent
 from tests.peers.mosquitto import Mosquitto
 from village_agent.identity.certificates import load_key, make_key, pem, signing_request
 from village_agent.identity.folder import AUTHORITY, CERTIFICATE, Record, write_identity

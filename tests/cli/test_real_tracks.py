@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.agent.kit import AREA, until
-from tests.agent.test_cli import agent
+from tests.agent.program import agent
 from tests.bench import rig
 from tests.bench.rig import RunningCollector
 from tests.cli.collector import PROGRAM, ROOT, environment

@@ -17,7 +17,7 @@ from tests.agent.collector import Collector, collector
 from tests.agent.kit import until
 from tests.agent.loudspeaker.audio_server import AudioServer, audio_server
 from tests.agent.loudspeaker.recorded import rising, write_wav
-from tests.agent.test_cli import agent, configuration, online
+from tests.agent.program import agent, configuration, online
 from tests.peers.mosquitto import Mosquitto
 from village_emulators.mqtt_loudspeakers import EmulatedLoudspeakers
 from village_wire.broadcasts import FINAL

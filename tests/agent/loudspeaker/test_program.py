@@ -18,7 +18,7 @@ from tests.agent.collector import Collector, collector
 from tests.agent.kit import until
 from tests.agent.loudspeaker.audio_server import AudioServer, audio_server
 from tests.agent.loudspeaker.recorded import RISE, hertz, place, rising, write_wav
-from tests.agent.test_cli import agent, configuration, online
+from tests.agent.program import agent, configuration, online
 from tests.drivers.sound.conftest import RATE
 from tests.peers.mosquitto import Mosquitto
 from village_wire.broadcasts import FINAL, Audio

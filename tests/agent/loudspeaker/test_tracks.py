@@ -16,7 +16,7 @@ from tests.agent.fake_time import in_fake_time
 from tests.agent.kit import until
 from tests.agent.loudspeaker.kit import Bench
 from tests.agent.loudspeaker.test_program import TOPIC, command, stages
-from tests.agent.test_cli import agent, configuration, online
+from tests.agent.program import agent, configuration, online
 from tests.peers.mosquitto import Mosquitto
 from village_agent.loudspeaker.policy import Profile, QuietHours
 from village_agent.loudspeaker.scripts import TrackScript

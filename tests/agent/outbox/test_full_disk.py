@@ -17,8 +17,8 @@ import pytest
 from tests.agent.collector import Collector, collector
 from tests.agent.desk import Clock, desk
 from tests.agent.kit import Gate, Speaker, make_event, single, site, until
+from tests.agent.program import agent, configuration
 from tests.agent.small_disk import SmallDisk, card, small_disk
-from tests.agent.test_cli import agent, configuration
 from tests.agent.test_uplink import add_lines, uplink
 from tests.peers.mosquitto import Mosquitto
 from village_agent.commands import record as command_record
