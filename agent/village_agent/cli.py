@@ -6,13 +6,14 @@ import enum
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from village_agent.config import Settings
+    from village_agent.config import NotEnrolled, Settings
     from village_agent.roster import Roster
+    from village_wire.settings import InvalidSettings
 
 EXIT_CONFIGURATION = 3
 EXIT_RUNNING = 4
@@ -45,6 +46,17 @@ class LogLevel(enum.StrEnum):
     ERROR = "error"
 
 
+class Lang(enum.StrEnum):
+    """Languages of what is told."""
+
+    EN = "en"
+    ZH = "zh"
+
+
+LangOption = Annotated[
+    Lang | None,
+    typer.Option("--lang", help="Language; else VILLAGE_LANG, else the locale's. 语言。", show_default=False),
+]
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (TOML). 配置文件。", show_default=False)
 ]
@@ -68,7 +80,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    ctx: typer.Context,
     *,
+    lang: LangOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version. 显示版本。")
     ] = False,
@@ -77,6 +91,7 @@ def _options(
     from village_wire import core_dumps
 
     core_dumps.forbid()
+    ctx.obj = lang
 
 
 @app.command(
@@ -110,12 +125,11 @@ Example 示例:
 """,
 )
 def check(
+    ctx: typer.Context,
     config: ConfigOption,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to wait at most. 最长等待秒数。")] = 10.0,
     json_: JsonOption = False,
-    lang: Annotated[
-        str, typer.Option(envvar="VILLAGE_LANG", help="Language of the advice: en or zh. 建议的语言。")
-    ] = "",
+    lang: LangOption = None,
 ) -> None:
     """Check the configuration, then the devices."""
     settings, roster = _load(config, "-check", json_=json_)
@@ -129,7 +143,7 @@ def check(
     if json_:
         _echo_json({"schema": "village-agent.check/1", "status": worst(rows), "rows": [row.as_json() for row in rows]})
     else:
-        typer.echo(listing.check_table(rows, "zh" if (lang or os.environ.get("LANG", "")).startswith("zh") else "en"))
+        typer.echo(listing.check_table(rows, _language(ctx, lang)))
     raise typer.Exit({"ok": 0, "degraded": 1, "down": 2}[worst(rows)])
 
 
@@ -205,29 +219,37 @@ Examples 示例:
 """,
 )
 def identity(
+    ctx: typer.Context,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Configuration that names the state directory. 配置文件。")
     ] = None,
     state_dir: StateDirOption = None,
     json_: JsonOption = False,
-    lang: Annotated[
-        str, typer.Option(envvar="VILLAGE_LANG", help="Language of the advice: en or zh. 建议的语言。")
-    ] = "",
+    lang: LangOption = None,
 ) -> None:
     """Show the identity."""
     from village_agent.identity.console import run_identity
 
-    chinese = (lang or os.environ.get("LANG", "")).startswith("zh")
-    raise typer.Exit(run_identity(config, state_dir, "zh" if chinese else "en", json_=json_))
+    raise typer.Exit(run_identity(config, state_dir, _language(ctx, lang), json_=json_))
+
+
+def _language(ctx: typer.Context, lang: Lang | None) -> Literal["en", "zh"]:
+    """Return the language asked for after the command, else before it, else by the environment."""
+    from village_wire.language import choose_language
+
+    return choose_language(lang or ctx.obj, os.environ)
 
 
 def _load(config: Path, client_suffix: str = "", *, json_: bool = False) -> tuple[Settings, Roster]:
-    from village_agent.config import load
+    from village_agent.config import NotEnrolled, load
     from village_agent.roster import Roster
     from village_wire.settings import InvalidSettings
 
     try:
-        settings = load(config)
+        try:
+            settings = load(config)
+        except NotEnrolled as error:
+            raise _with_problems_of_devices(error) from None
         return settings, Roster.build(settings, client_suffix)
     except InvalidSettings as error:
         if json_:
@@ -239,6 +261,18 @@ def _load(config: Path, client_suffix: str = "", *, json_: bool = False) -> tupl
         else:
             typer.echo(f"{error}\nThe configuration is wrong; nothing was started. 配置有误，未启动。", err=True)
         raise typer.Exit(EXIT_CONFIGURATION) from None
+
+
+def _with_problems_of_devices(error: NotEnrolled) -> InvalidSettings:
+    """Return the error with what else is wrong, so that nobody mends one thing after the other."""
+    from village_agent.roster import Roster
+    from village_wire.settings import InvalidSettings
+
+    try:
+        Roster.build(error.settings)
+    except InvalidSettings as more:
+        return InvalidSettings(error.path, [*more.problems, *error.problems])
+    return error
 
 
 def _echo_json(document: dict[str, object]) -> None:

@@ -98,6 +98,14 @@ class Settings:
         return None if relative is None else self.file.parent / relative
 
 
+class NotEnrolled(InvalidSettings):
+    """The box has no identity, and nothing else is wrong with the file; `settings` are those of an agent without a name."""
+
+    def __init__(self, settings: Settings, problems: list[Problem]) -> None:
+        super().__init__(settings.file, problems)
+        self.settings = settings
+
+
 def state_folder(file: Path, configured: Path | None) -> Path:
     """Return [agent] state_dir, else $STATE_DIRECTORY (systemd), else `village-agent-state` next to the file."""
     if configured is not None:
@@ -119,6 +127,7 @@ def load(file: Path) -> Settings:
     """Read and check a configuration, and the identity of an enrolled agent. Relative paths count from the file's folder.
 
     Raises:
+        NotEnrolled: that is all that is wrong.
         InvalidSettings: with all problems at once; each names file, key, line and reason.
     """
     file = file.absolute()
@@ -133,6 +142,8 @@ class _Reader:
         self._file = file
         self._text = text
         self._problems: list[Problem] = []
+        #: That there is no identity, apart from the rest.
+        self._missing: list[Problem] = []
 
     def read(self, document: dict[str, Any]) -> Settings:
         for key in document.keys() - {"agent", "collector", "outbox", "devices", "doors", "loudspeakers"}:
@@ -154,13 +165,15 @@ class _Reader:
             for key in ("ca_file", "certificate_file", "key_file"):
                 self._content(getattr(collector, key), key)
         identity = None if agent is None or collector is None else self._identity(agent, collector)
+        if self._problems:
+            self._problems += self._missing
         if self._problems or agent is None or collector is None or outbox is None or loudspeakers is None:
             raise InvalidSettings(self._file, self._problems)
         name = identity.agent if identity is not None else agent.id or ""
         area = identity.record.area if identity is not None else agent.area or ""
         drivers = tuple(entry for entry in devices if entry is not None)
         rules = tuple(door for door in doors if door is not None)
-        return Settings(
+        settings = Settings(
             self._file,
             self._text,
             name,
@@ -174,6 +187,9 @@ class _Reader:
             password,
             loudspeakers,
         )
+        if self._missing:
+            raise NotEnrolled(settings, self._missing)
+        return settings
 
     def _identity(self, agent: AgentTable, collector: CollectorTable) -> Identity | None:
         """Return the identity of an enrolled agent, None where the configuration says all."""
@@ -197,10 +213,8 @@ class _Reader:
             self._add((), str(error))
             return None
         if identity is None:
-            self._add(
-                (),
-                f"this box has no identity in {folder}: run `village-agent enroll URL TOKEN --state-dir {folder}` first",
-            )
+            advice = f"run `village-agent enroll URL TOKEN --state-dir {folder}` first"
+            self._missing = [problem_at(self._text, (), f"this box has no identity in {folder}: {advice}")]
             return None
         for key, given, right in (("id", agent.id, identity.agent), ("area", agent.area, identity.record.area)):
             if given not in {None, right}:

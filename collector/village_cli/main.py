@@ -35,7 +35,7 @@ from village_cli import (
 )
 from village_cli.failures import BROKEN_PIPE, INTERRUPTED, abandon_output
 from village_cli.options import Settings, examples
-from village_cli.text import choose_language
+from village_wire.language import choose_language
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 

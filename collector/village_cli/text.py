@@ -423,11 +423,3 @@ def word(key: str, language: Language) -> str:
     """Return a word or sentence; a key that this version does not know is returned as it is."""
     found = WORDS.get(key)
     return found.of(language) if found else key
-
-
-def choose_language(option: str | None, environment: Mapping[str, str]) -> Language:
-    """Return the language of the user: the option, else VILLAGE_LANG, else the locale's; English where none says Chinese."""
-    for wish in (option, *(environment.get(name) for name in ("VILLAGE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))):
-        if wish:
-            return "zh" if wish.lower().startswith("zh") else "en"
-    return "en"

@@ -41,7 +41,7 @@ class SerialLine:
         """Open and lock the line.
 
         Raises:
-            NotConnected: there is no such device now (`line_missing`) or another program holds it (`line_closed`).
+            NotConnected: there is no such device now (`line_missing`) or another program holds it (`line_busy`).
             Misconfigured: no permission, not a serial device, or an impossible baud rate.
         """
         port: serial.Serial | None = None
@@ -152,7 +152,7 @@ def _explain(path: str, number: int | None, text: str) -> NotConnected | Misconf
     if number in {errno.EACCES, errno.EPERM}:
         return Misconfigured("no_permission", f"{path}: permission denied")
     if number in {errno.EAGAIN, errno.EBUSY}:
-        return NotConnected("line_closed", f"{path} is in use by another program")
+        return NotConnected("line_busy", f"{path} is in use by another program")
     if number in {errno.EISDIR, errno.ENOTTY, errno.EINVAL}:
         return Misconfigured("misconfigured", f"{path} is not a serial device")
     return NotConnected("line_closed", f"{path}: {text[:200]}")

@@ -6,7 +6,7 @@ import string
 from pathlib import Path
 
 import village_cli
-from village_cli.text import WORDS, choose_language, word
+from village_cli.text import WORDS, word
 
 SOURCES = list(Path(village_cli.__file__).parent.glob("*.py"))
 
@@ -36,12 +36,3 @@ def test_every_word_that_is_asked_for_by_name_exists() -> None:
 
 def test_a_word_of_a_later_version_is_shown_as_it_is() -> None:
     assert word("melted", "zh") == "melted"
-
-
-def test_the_choice_of_a_language() -> None:
-    assert choose_language(None, {}) == "en"
-    assert choose_language("zh", {"VILLAGE_LANG": "en"}) == "zh"
-    assert choose_language(None, {"VILLAGE_LANG": "zh", "LC_ALL": "C"}) == "zh"
-    assert choose_language(None, {"LC_ALL": "en_GB.UTF-8", "LANG": "zh_CN.UTF-8"}) == "en"
-    assert choose_language(None, {"LC_ALL": "", "LANG": "zh_CN.UTF-8"}) == "zh"
-    assert choose_language(None, {"LANG": "C"}) == "en"

@@ -94,7 +94,7 @@ async def test_impossible_baud_rate(baudrate: int) -> None:
 async def test_in_use_by_another_program() -> None:
     async with Cable() as cable:
         with SerialLine.open(cable.a, 9600):
-            assert refused(cable.a) == (NotConnected, "line_closed")
+            assert refused(cable.a) == (NotConnected, "line_busy")
         with SerialLine.open(cable.a, 9600):
             pass
 

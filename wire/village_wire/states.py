@@ -24,6 +24,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Check the USB adapter and its cable; the agent reconnects by itself.",
         "请检查 USB 适配器和线缆；代理会自动重连。",
     ),
+    "line_busy": (
+        "Stop the other program that has opened it; while the agent runs, that is the agent: ask `village health` then.",
+        "请停止占用该串口的程序；若代理正在运行，即为代理本身，请用 village health 查看状态。",
+    ),
     "no_permission": (
         "Add the agent's user to the group of the device file (usually dialout or audio).",
         "请把代理用户加入设备文件所属的组（通常是 dialout 或 audio）。",
