@@ -21,7 +21,7 @@ from village_cli.times import local_text
 
 if TYPE_CHECKING:
     from village_cli.client import Client
-    from village_wire.ics import Entry, Piece
+    from village_wire.ics.entry import Entry, Piece
 
 SCHEMA, ONE = "village.schedules/1", "village.schedule/1"
 SOUND = "urn:sha256:"
@@ -89,7 +89,8 @@ def schedule_import(
 
     附件音频会上传；无附件时播报事件描述；ATTACH:village-track:2/15 播放存储卡曲目。
     """
-    from village_wire.ics import InvalidCalendar, read_calendar
+    from village_wire.ics.lines import InvalidCalendar
+    from village_wire.ics.reading import read_calendar
 
     target = parse_target(to)
     folder, content = _read(file)
@@ -126,7 +127,7 @@ def schedule_export(
     将某个目标的节目导出为 .ics 日历文件。
     """
     from village_cli.saving import refuse_existing, save
-    from village_wire.ics import write_calendar
+    from village_wire.ics.writing import write_calendar
 
     if output is not None:
         refuse_existing(output, force=force)
@@ -170,7 +171,7 @@ def schedule_remove(
 
 
 def _read(file: str) -> tuple[Path, str]:
-    from village_wire.ics import MAX_FILE_BYTES
+    from village_wire.ics.reading import MAX_FILE_BYTES
 
     try:
         if file == "-":
@@ -201,7 +202,7 @@ def _programme(client: Client, entry: Entry, folder: Path) -> dict[str, Any]:
 
 
 def _item(client: Client, piece: Piece, folder: Path) -> dict[str, Any]:
-    from village_wire.ics import TRACK
+    from village_wire.ics.entry import TRACK
 
     if piece.text:
         return {"text": piece.text}
@@ -227,7 +228,7 @@ def _item(client: Client, piece: Piece, folder: Path) -> dict[str, Any]:
 
 
 def _piece(item: Mapping[str, Any]) -> Piece:
-    from village_wire.ics import TRACK, Piece
+    from village_wire.ics.entry import TRACK, Piece
 
     if item.get("track"):
         return Piece(sound=TRACK + track_place(part(item, "track")))
@@ -235,7 +236,7 @@ def _piece(item: Mapping[str, Any]) -> Piece:
 
 
 def _entry(programme: Mapping[str, Any]) -> Entry:
-    from village_wire.ics import Entry
+    from village_wire.ics.entry import Entry
     from village_wire.recurrence import Recurrence
 
     pieces = [_piece(item) for item in rows(programme, "items")]

@@ -35,7 +35,8 @@ from village_wire.enrolment import (
     read_token,
 )
 from village_wire.events import decode_events
-from village_wire.ics import InvalidCalendar, read_calendar
+from village_wire.ics.lines import InvalidCalendar
+from village_wire.ics.reading import read_calendar
 from village_wire.incoming import BadPacket, Packets, Received
 from village_wire.points import CONTENT_DEFLATED, InvalidBatch, check_batch, deflate, inflate
 from village_wire.presence import Ack, AgentStatus, InvalidMessage, Inventory, decode_message
