@@ -2,11 +2,7 @@
 
 PulseAudio has one sink of two channels: bursts of noise are played into the left one, whose monitor is the microphone of
 `village broadcast live`; the agent plays into the right one. One recording of both shows the distance of each burst, with all there
-is in between: microphone, encoder, HTTP, collector, mosquitto, a bad link, agent, jitter buffer, decoder, player.
-
-The link is a proxy between broker and agent that does to MQTT what a lossy network does to TCP: 2 % of the segments come 200 ms
-late (the least retransmission time-out of Linux), each takes a further 0 to 80 ms, and none overtakes another. `tc netem` would need a
-kernel module that is not everywhere.
+is in between: microphone, encoder, HTTP, collector, mosquitto, a bad link (`bad_link.py`), agent, jitter buffer, decoder, player.
 """
 
 from __future__ import annotations
@@ -23,19 +19,18 @@ import tempfile
 import wave
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from tests.bench.bad_link import bad_link
 from tests.bench.rig import UNLIMITED, RunningCollector, collector, known, stop
 from tests.bench.rows import NotMeasured, Say
-from tests.peers import free_port, peer
+from tests.peers import peer
 from tests.peers.mosquitto import Mosquitto
 
 RATE = 48_000
 AGENT, AREA = "horn-box", "330110101205"
-#: Of the link: the share of lost segments, when TCP sends them again, and what else may come on top.
-LOSS, RESEND_SECONDS, JITTER_SECONDS = 0.02, 0.2, 0.08
 #: Bursts come apart by more than any latency that is worth measuring.
 _EVERY, _BURST = 1.6, 0.12
 _BLOCK = RATE // 200
@@ -72,7 +67,7 @@ async def _round(folder: Path, bursts: int, *, bad: bool) -> tuple[list[float], 
         _room(folder) as environment,
         Mosquitto(folder, UNLIMITED) as broker,
         collector(folder / "collector", broker.url) as running,
-        _link(broker.port, bad=bad) as port,
+        bad_link(broker.port) if bad else nullcontext(broker.port) as port,
         _agent(folder, port, running.command_key, environment),
     ):
         async with asyncio.timeout(20):
@@ -177,52 +172,6 @@ async def _agent(folder: Path, port: int, key: str, environment: dict[str, str])
         yield
     finally:
         await stop(process)
-
-
-@asynccontextmanager
-async def _link(target: int, *, bad: bool) -> AsyncIterator[int]:
-    port, tasks = free_port(), set[asyncio.Task[None]]()
-    rng = random.Random(7)
-
-    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-
-        async def deliver() -> None:
-            while True:
-                due, data = await waiting.get()
-                await asyncio.sleep(max(0.0, due - loop.time()))
-                sink.write(data)
-                await sink.drain()
-                if not data:
-                    return
-
-        delivering = asyncio.create_task(deliver())
-        try:
-            while data := await source.read(1448):
-                delay = rng.uniform(0, JITTER_SECONDS) + (RESEND_SECONDS if rng.random() < LOSS else 0) if bad else 0.0
-                waiting.put_nowait((loop.time() + delay, data))
-        except OSError:
-            pass
-        finally:
-            delivering.cancel()
-            sink.close()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
-        for pair in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(carry(*pair))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(connected, "127.0.0.1", port)
-    try:
-        yield port
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _write_bursts(path: Path, count: int) -> None:

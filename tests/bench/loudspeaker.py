@@ -1,7 +1,8 @@
 """Row `loudspeaker`: how soon an emergency is heard, how exactly a sound goes on, how well loudspeakers begin together.
 
 Two real agents play into eight PulseAudio sinks, whose monitors are recorded by one process on one clock; what is heard is found in the
-recordings by correlation with the file. Commands go the whole way: API, collector, mosquitto, agent, player.
+recordings by correlation with the file. Commands go the whole way: API, collector, mosquitto, agent, player. How well boxes begin
+together depends on how well they know the time, so that is measured over a bad link too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.bench.bad_link import bad_link
 from tests.bench.loudspeaker_fanout import fanout
 from tests.bench.loudspeaker_site import AREA, LAN, Caller, agents, commands, decoded, lan, wall
 from tests.bench.rig import UNLIMITED, collector
@@ -82,16 +84,21 @@ async def _heard(folder: Path, starts: int, preemptions: int, missing: dict[str,
         pulse = await stack.enter_async_context(PulseAudio(folder / "pulse", SINKS))
         broker = await stack.enter_async_context(Mosquitto(folder, UNLIMITED))
         running = await stack.enter_async_context(collector(folder / "collector", broker.url))
-        await stack.enter_async_context(agents(folder, pulse, broker.url, running, OUTPUTS))
         caller = Caller(await stack.enter_async_context(running.client()))
         seen = stack.enter_context(commands(broker.port))
         # The first sink twice: what two recordings of the same sound differ by is the error of recording.
         tapes = stack.enter_context(pulse.recording([*SINKS, SINKS[0]]))
-        say("the agents' loudspeakers are ok")
-        found = {
-            "skew": await _skew(folder / "east", caller, {"area": AREA}, tapes, starts, say),
-            "preemption": await _preemption(folder / "east", caller, tapes[0], seen, preemptions, say),
-        }
+        async with agents(folder / "near", pulse, broker.url, running, OUTPUTS):
+            say("the agents' loudspeakers are ok")
+            found = {
+                "skew": await _skew(folder, caller, {"area": AREA}, tapes, starts, say),
+                "preemption": await _preemption(folder, caller, tapes[0], seen, preemptions, say),
+            }
+        async with (
+            bad_link(broker.port) as port,
+            agents(folder / "far", pulse, f"mqtt://127.0.0.1:{port}", running, OUTPUTS),
+        ):
+            found["skew_bad_link"] = await _skew(folder, caller, {"area": AREA}, tapes, starts, say)
         try:
             await stack.enter_async_context(lan(folder / "lan", pulse, broker.url, running))
             found["snapcast"] = await _skew(folder / "lan", caller, {"agent": LAN}, tapes, starts, say)
@@ -155,7 +162,7 @@ async def _preemption(
     folder: Path, caller: Caller, tape: Tape, seen: Mapping[str, float], count: int, say: Say
 ) -> dict[str, Any]:
     """Interrupt a file by an emergency, again and again; return how soon it was heard, and where the file went on."""
-    target = {"agent": folder.name, "device": tape.sink}
+    target = {"agent": next(iter(OUTPUTS)), "device": tape.sink}
     routine = await caller.upload(folder, _LONG, 2)
     urgent = await caller.upload(folder, _URGENT, 3)
     preempts, posts, errors = [], [], []

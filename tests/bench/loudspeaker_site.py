@@ -38,6 +38,7 @@ async def agents(
     folder: Path, pulse: PulseAudio, broker: str, running: RunningCollector, outputs: Mapping[str, Sequence[str]]
 ) -> AsyncIterator[None]:
     """Run agents, each with a loudspeaker for each of its sinks, named as these."""
+    folder.mkdir()
     async with AsyncExitStack() as stack:
         for agent, sinks in outputs.items():
             devices = [{"id": sink, "driver": "sound", "output": f"pulse:{sink}", "voice": ""} for sink in sinks]
