@@ -11,18 +11,17 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from village_agent.disk import DiskThread
-from village_agent.loudspeaker.schedules import Known, Schedules
+from village_agent.loudspeaker.occurrences import Occurrence, plan
+from village_agent.loudspeaker.schedules import Schedules
 from village_wire.broadcasts import Audio
 from village_wire.commands import Broadcast, Target
 from village_wire.events import EventData, Receipt
-from village_wire.recurrence import InvalidRecurrence
-from village_wire.schedules import Programme, occurrence_id
 
 _log = logging.getLogger(__name__)
 
@@ -48,47 +47,6 @@ class Station(Protocol):
 
     async def withdraw(self, identity: UUID, device: str, reason: str) -> object:
         """Take it away."""
-
-
-class Occurrence(NamedTuple):
-    """A programme at one of its times."""
-
-    due: float
-    target: Target
-    programme: Programme
-
-    @property
-    def id(self) -> UUID:
-        """That of its first piece, which stands for all."""
-        return self.piece(0)
-
-    def piece(self, item: int) -> UUID:
-        """The broadcast id of a piece."""
-        return occurrence_id(self.target, self.programme.id, datetime.fromtimestamp(self.due, UTC), item)
-
-    def broadcasts(self) -> list[tuple[UUID, Broadcast]]:
-        """What is handed to a loudspeaker, in its order. Only the first piece has a chime."""
-        programme = self.programme
-        start = datetime.fromtimestamp(self.due, UTC)
-        end = start + timedelta(seconds=programme.max_seconds)
-        return [
-            (
-                self.piece(number),
-                Broadcast(
-                    rank=programme.rank,
-                    title=programme.title,
-                    text=item.text,
-                    audio=item.audio,
-                    track=item.track,
-                    start=start,
-                    end=end,
-                    volume=programme.volume,
-                    chime=programme.chime and number == 0,
-                    category=programme.category,
-                ),
-            )
-            for number, item in enumerate(programme.items)
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +164,7 @@ class Programmes:
             await self._note(until, played)
         self._looked = max(self._looked, until)
         self._plan = [one for one in self._plan if one.due >= self._looked]
-        self._handed = {key: pair for key, pair in self._handed.items() if _ends(pair[0]) > now}
+        self._handed = {key: pair for key, pair in self._handed.items() if pair[0].end > now}
 
     async def _withdraw_removed(self) -> None:
         if not self._look_back:
@@ -280,31 +238,6 @@ class Programmes:
 
     def _now(self) -> float:
         return self._around.now().timestamp()
-
-
-def plan(schedules: Iterable[Known], begin: float, end: float) -> list[Occurrence]:
-    """Return all times in [begin, end), in their order; a schedule has none from before it came. Pure."""
-    first, last = (datetime.fromtimestamp(time, UTC) for time in (begin, end))
-    found = [
-        Occurrence(due.timestamp(), known.schedule.target, programme)
-        for known in schedules
-        for programme in known.schedule.programmes
-        for due in _times(programme, first, last)
-        if due.timestamp() >= known.received
-    ]
-    return sorted(found, key=lambda one: (one.due, one.programme.id))
-
-
-def _times(programme: Programme, first: datetime, last: datetime) -> list[datetime]:
-    try:
-        return programme.when.between(first, last)
-    except InvalidRecurrence as error:
-        _log.error("programme %s is not played: %s; install tzdata", programme.id, error)
-        return []
-
-
-def _ends(one: Occurrence) -> float:
-    return one.due + one.programme.max_seconds
 
 
 async def _either(*events: asyncio.Event) -> None:
