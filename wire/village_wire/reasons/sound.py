@@ -1,0 +1,183 @@
+"""What loudspeakers of every kind and microphones tell: sound cards, players of cards, speech chips, Snapcast and devices on MQTT."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from village_wire.bilingual import Bilingual
+
+SENTENCES: Final = (
+    # Cards and tracks
+    Bilingual("USB drive", "U 盘"),
+    Bilingual("the board reports that the {*card} was pulled out", "播放模块报告{card}被拔出"),
+    Bilingual("the board finds no file on a {*card}", "播放模块在{card}上找不到文件"),
+    Bilingual("the board reports that it can't read the {*card}", "播放模块报告无法读取{card}"),
+    Bilingual("it does not count the files on its {*card}", "它不报告{card}上的文件数"),
+    Bilingual("{count} files on its {*card}", "{card}上有 {count} 个文件"),
+    Bilingual("track {number} of folder {folder}", "文件夹 {folder} 的曲目 {number}"),
+    Bilingual("{*track} acknowledged", "{track} 已确认"),
+    Bilingual("{*track} not acknowledged", "{track} 未确认"),
+    Bilingual("not acknowledged", "未确认"),
+    Bilingual("played {seconds} s", "播放了 {seconds} 秒"),
+    Bilingual("the board still plays after {count} stop frames", "发送 {count} 次停止帧后播放模块仍在播放"),
+    Bilingual("acknowledged, but the board does not play", "已确认，但播放模块没有播放"),
+    Bilingual("the board did not begin it, {count} times", "播放模块 {count} 次未开始播放"),
+    Bilingual("the board still reports that it plays", "播放模块仍报告正在播放"),
+    Bilingual("somebody paused the board", "播放模块被人暂停"),
+    Bilingual("end reported", "已报告播放结束"),
+    Bilingual("stopped by its status (this board reports no end)", "按状态判断已结束（该模块不报告结束）"),
+    Bilingual("the board restarted while it played", "播放模块在播放时重启"),
+    Bilingual("the card was pulled out while it played", "播放时存储卡被拔出"),
+    Bilingual("the board answers the status query", "播放模块应答状态查询"),
+    Bilingual("tracks are numbered from 1, not {number}", "曲目编号从 1 开始，不能是 {number}"),
+    Bilingual(
+        "no card has track {track} in folder {folder}: folders are 0 (mp3, to {a}), 1 to {b} (to {c}) and to {e} (to {f})",
+        "存储卡的文件夹 {folder} 中没有曲目 {track}：文件夹为 0（mp3，至 {a}）、1 至 {b}（至 {c}），直至 {e}（至 {f}）",
+    ),
+    Bilingual("it is still starting", "仍在启动"),
+    Bilingual("it sleeps", "处于休眠状态"),
+    Bilingual("it received half a frame", "收到的帧不完整"),
+    Bilingual("it received a frame with a wrong checksum", "收到校验和错误的帧"),
+    Bilingual("the track is out of range", "曲目编号超出范围"),
+    Bilingual("the card has no such track", "存储卡上没有该曲目"),
+    Bilingual("nothing plays that could be interrupted", "没有可以中断的播放"),
+    Bilingual("it can't read the card", "无法读取存储卡"),
+    Bilingual("it fell asleep", "已进入休眠"),
+    Bilingual("it gives no known reason", "未给出已知原因"),
+    Bilingual("the board answers error {number}, {*reason}", "播放模块返回错误 {number}：{reason}"),
+    Bilingual("the driver was stopped", "驱动已停止"),
+    Bilingual("stopped before its turn", "轮到之前已停止"),
+    Bilingual("stopped while it was played", "播放时被停止"),
+    Bilingual("{port} is not open", "{port} 未打开"),
+    # Speech chips
+    Bilingual("stopped while it was spoken", "朗读时被停止"),
+    Bilingual("the text has nothing to speak", "文本没有可朗读的内容"),
+    Bilingual("1 frame", "1 帧"),
+    Bilingual("{count} frames", "{count} 帧"),
+    Bilingual("chip accepted {*frames}, busy {seconds} s, then idle", "语音芯片接受了 {frames}，忙 {seconds} 秒后空闲"),
+    Bilingual("{chip} still speaks after {count} stop frames", "发送 {count} 次停止帧后 {chip} 仍在朗读"),
+    Bilingual(
+        "{chip} did not accept a text frame of {bytes} bytes, {count} times",
+        "{chip} {count} 次未接受 {bytes} 字节的文本帧",
+    ),
+    Bilingual("{chip} restarted while it spoke", "{chip} 在朗读时重启"),
+    Bilingual(
+        "{chip} still reports busy after {count} characters took too long", "朗读 {count} 个字超时后 {chip} 仍报告忙"
+    ),
+    Bilingual("{chip} answers the status query", "{chip} 应答状态查询"),
+    Bilingual("SYN6288 knows no encoding {*encoding}", "SYN6288 不支持编码 {encoding}"),
+    Bilingual("XFS5152CE knows no encoding {*encoding}", "XFS5152CE 不支持编码 {encoding}"),
+    Bilingual("background music is 0 to 15, not {number}", "背景音乐为 0 至 15，不能是 {number}"),
+    Bilingual("{bytes} bytes of text are over the limit of {limit}", "文本 {bytes} 字节，超过上限 {limit}"),
+    Bilingual("SYN6288 has no {rate} baud", "SYN6288 不支持波特率 {rate}"),
+    # Sound cards
+    Bilingual("`server` is for pulse only", "`server` 仅用于 pulse"),
+    Bilingual("must be alsa:DEVICE, pulse or pulse:SOURCE", "应为 alsa:DEVICE、pulse 或 pulse:SOURCE"),
+    Bilingual(
+        "must be alsa:DEVICE, pulse, pulse:SINK or file:/ABSOLUTE/PATH.wav",
+        "应为 alsa:DEVICE、pulse、pulse:SINK 或 file:/ABSOLUTE/PATH.wav",
+    ),
+    Bilingual("PulseAudio: {*problem}", "PulseAudio：{problem}"),
+    Bilingual("PulseAudio has no source {source}, but {*sources}", "PulseAudio 没有音源 {source}，现有：{sources}"),
+    Bilingual("PulseAudio has no sink {sink}, but {*sinks}", "PulseAudio 没有输出 {sink}，现有：{sinks}"),
+    Bilingual("PulseAudio has no sound card", "PulseAudio 没有声卡"),
+    Bilingual("none at all", "无"),
+    Bilingual("the recorder ended", "录音程序已结束"),
+    Bilingual("no live voice in the form {*form}", "不支持 {form} 格式的实时语音"),
+    Bilingual("{folder} is absent or not writable", "{folder} 不存在或不可写"),
+    Bilingual("this loudspeaker has no voice configured", "该扬声器未配置语音"),
+    Bilingual("{*evidence}, began {seconds} s late", "{evidence}，晚 {seconds} 秒开始"),
+    Bilingual("another sound is being played", "正在播放其他声音"),
+    Bilingual("stopped after {seconds} s", "{seconds} 秒后停止"),
+    Bilingual("after {seconds} s", "{seconds} 秒后"),
+    Bilingual("played {seconds} s in {taken} s on {*output}", "在 {output} 上用 {taken} 秒播放了 {seconds} 秒"),
+    Bilingual("volume {level} is not between 0 and 100 percent", "音量 {level} 不在 0 至 100 之间"),
+    Bilingual(
+        "{*output} took {seconds} s of sound in {taken} s: no real loudspeaker",
+        "{output} 在 {taken} 秒内收下了 {seconds} 秒的声音：不是真实的扬声器",
+    ),
+    Bilingual(
+        "{*output} is gone: PulseAudio plays on {*other} instead", "{output} 已消失：PulseAudio 改在 {other} 上播放"
+    ),
+    Bilingual("the player ended", "播放程序已结束"),
+    Bilingual("{*output} took no sound for {seconds} s", "{output} 在 {seconds} 秒内未接收声音"),
+    Bilingual("{program} gave nothing for {seconds} s", "{program} 在 {seconds} 秒内没有输出"),
+    Bilingual("it holds no sound", "不含声音"),
+    Bilingual("the text", "文本"),
+    Bilingual(
+        "{path} exists and is not a recording of this program: name another file",
+        "{path} 已存在且不是本程序的录音：请换一个文件",
+    ),
+    Bilingual("`voice` {*voice}: {*problem}", "`voice` {voice}：{problem}"),
+    # Snapcast
+    Bilingual("the snapserver's answers can't be read", "无法解析 Snapcast 服务器的应答"),
+    Bilingual("the snapserver closed the control connection", "Snapcast 服务器关闭了控制连接"),
+    Bilingual("the snapserver did not answer {method} in {seconds} s", "Snapcast 服务器 {seconds} 秒内未应答 {method}"),
+    Bilingual("no JSON-RPC", "不是 JSON-RPC"),
+    Bilingual("the snapserver answers: {*problem}", "Snapcast 服务器应答：{problem}"),
+    Bilingual("the snapcast stream {*stream}", "Snapcast 流 {stream}"),
+    Bilingual("{*evidence} {seconds} s after it came", "{evidence} 收到后 {seconds} 秒播出"),
+    Bilingual(
+        "the snapserver has no stream {stream}, but {*streams}", "Snapcast 服务器没有流 {stream}，现有：{streams}"
+    ),
+    Bilingual(
+        "the stream {stream} is {form}; `channels` needs {wanted}", "流 {stream} 为 {form}；`channels` 需要 {wanted}"
+    ),
+    Bilingual("{address} is not connected", "{address} 未连接"),
+    Bilingual("the stream's source {*source}: {*problem}", "流的音源 {source}：{problem}"),
+    Bilingual(
+        "the stream's source is {scheme}, not a pipe or a TCP server", "流的音源是 {scheme}，不是管道或 TCP 服务器"
+    ),
+    Bilingual("the snapserver takes no sound any more", "Snapcast 服务器不再接收声音"),
+    Bilingual("{count} of {total} clients connected", "已连接 {count}/{total} 个客户端"),
+    Bilingual("missing: {*list}", "缺失：{list}"),
+    Bilingual("muted: {*list}", "静音：{list}"),
+    Bilingual("the server's status has an unknown form", "服务器状态格式未知"),
+    # Loudspeakers on MQTT
+    Bilingual("device reported the end of {*pieces} of the sound", "设备报告声音的{pieces}播放完毕"),
+    Bilingual("1 piece", "1 段"),
+    Bilingual("each of {count} pieces", "全部 {count} 段"),
+    Bilingual("nobody listens at {*topic}", "没有设备订阅 {topic}"),
+    Bilingual("it did not tell that it has played {seconds} s of sound", "它未报告已播放 {seconds} 秒的声音"),
+    Bilingual(
+        "it says that it played {seconds} s of sound in {taken} s: is it switched off?",
+        "它称用 {taken} 秒播放了 {seconds} 秒的声音：是否已关闭？",
+    ),
+    Bilingual(
+        "it says that it spoke {count} characters in {seconds} s: is it switched off?",
+        "它称用 {seconds} 秒朗读了 {count} 个字：是否已关闭？",
+    ),
+    Bilingual(
+        "a notify entity; it is used where a table [[devices.speaks]] names it",
+        "notify 实体；写入 [[devices.speaks]] 后才会使用",
+    ),
+    Bilingual("no table [[devices.speaks]] names it", "[[devices.speaks]] 未列出它"),
+    Bilingual(
+        "nothing would tell whether it is there; set without_feedback", "无法得知它是否在线；请设置 without_feedback"
+    ),
+    Bilingual("it is not announced any more", "设备已不再宣告"),
+    Bilingual("a sentence of {bytes} bytes; this device takes {limit}", "一句 {bytes} 字节；该设备最多 {limit} 字节"),
+    Bilingual("this device can't be silenced; what it has begun ends by itself", "该设备无法静音；已开始的会自行结束"),
+    Bilingual("it still reports busy {seconds} s after it was told to stop", "要求停止 {seconds} 秒后仍报告忙"),
+    Bilingual("it says that it is offline", "它报告离线"),
+    Bilingual("it says that it is online", "它报告在线"),
+    Bilingual("it tells whether it speaks", "它会报告是否在朗读"),
+    Bilingual("last heard: {*evidence}", "最近一次：{evidence}"),
+    Bilingual("this device tells nothing, by configuration", "按配置，该设备不反馈任何状态"),
+    Bilingual("no word from it yet", "尚未收到它的消息"),
+    Bilingual("{*name} says that it is offline", "{name} 报告离线"),
+    Bilingual("it still speaks what it was told before, and can't be silenced", "仍在朗读之前的内容，且无法静音"),
+    Bilingual("it did not tell within {seconds} s that it speaks", "它在 {seconds} 秒内未报告开始朗读"),
+    Bilingual("it still reports busy after {count} characters took too long", "朗读 {count} 个字超时后仍报告忙"),
+    Bilingual("device reported busy {seconds} s, then idle", "设备报告忙 {seconds} 秒后空闲"),
+    Bilingual("it did not tell within {seconds} s that it has spoken", "它在 {seconds} 秒内未报告朗读完毕"),
+    Bilingual("device reported the end of the text after {seconds} s", "设备在 {seconds} 秒后报告朗读完毕"),
+    Bilingual("nothing tells that it is online", "没有消息表明它在线"),
+    Bilingual("length estimated: {seconds} s", "估计时长：{seconds} 秒"),
+    Bilingual("sent, device online before and after", "已发送，设备前后均在线"),
+    Bilingual("it does not tell whether it sounded", "它不报告是否已播放"),
+    Bilingual("sent, and the broker has a listener", "已发送，有设备订阅"),
+    Bilingual("this device tells nothing", "该设备不反馈状态"),
+    Bilingual("the device says: {*problem}", "设备报告：{problem}"),
+    Bilingual("it went offline", "设备已离线"),
+)

@@ -1,0 +1,56 @@
+"""Single words that stand within reasons: statuses, classes, abilities, stages and parts of the collector."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from village_wire.bilingual import Bilingual
+
+SENTENCES: Final = (
+    Bilingual("on", "开"),
+    Bilingual("off", "关"),
+    Bilingual("online", "在线"),
+    Bilingual("offline", "离线"),
+    Bilingual("silent", "静音"),
+    Bilingual("card", "存储卡"),
+    Bilingual("coil", "线圈"),
+    Bilingual("input", "输入"),
+    Bilingual("acknowledged", "已确认"),
+    Bilingual("ok", "正常"),
+    Bilingual("degraded", "降级"),
+    Bilingual("down", "故障"),
+    Bilingual("unknown", "未知"),
+    Bilingual("none", "无"),
+    Bilingual("quiet", "中断"),
+    Bilingual("interrupted", "被中断"),
+    Bilingual("lost", "丢失"),
+    Bilingual("forged", "伪造"),
+    Bilingual("emergency", "紧急"),
+    Bilingual("alert", "预警"),
+    Bilingual("notice", "通知"),
+    Bilingual("routine", "日常"),
+    Bilingual("background", "背景"),
+    Bilingual("event", "事件"),
+    Bilingual("receipt", "回执"),
+    Bilingual("telemetry", "读数"),
+    Bilingual("broadcast", "播报"),
+    Bilingual("withdraw", "撤回"),
+    Bilingual("snapshot", "抓拍"),
+    Bilingual("unlock", "开锁"),
+    Bilingual("switch", "开关"),
+    Bilingual("say", "朗读"),
+    Bilingual("stop", "停止"),
+    Bilingual("indicate", "指示"),
+    Bilingual("broker", "消息服务器"),
+    Bilingual("store", "存储"),
+    Bilingual("control", "控制库"),
+    Bilingual("loudspeaker", "扬声器"),
+    Bilingual("camera", "摄像机"),
+    Bilingual("queued", "排队中"),
+    Bilingual("fetched", "音频已下载"),
+    Bilingual("ready", "已就绪"),
+    Bilingual("started", "播放中"),
+    Bilingual("paused", "已暂停"),
+    Bilingual("resumed", "继续播放"),
+    Bilingual("message", "消息"),
+)
