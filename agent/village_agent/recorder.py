@@ -18,7 +18,7 @@ from village_agent.clock.clock import Clock, Estimate
 from village_agent.clock.dating import date_event, date_line, is_undated_event, is_undated_line
 from village_agent.clock.undated_file import Undated, UndatedFile
 from village_agent.disk import DiskThread
-from village_agent.outbox.file import ItemClass
+from village_agent.outbox.ledger import ItemClass
 from village_agent.outbox.outbox import OutboxUnavailable
 from village_wire.events import Event, Receipt
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from village_agent.outbox.file import Batch, Lane
+from village_agent.outbox.items import Batch, Lane
 from village_agent.outbox.outbox import BATCH_BYTES, Outbox, OutboxUnavailable
 from village_agent.pace import Pace, TokenBucket
 from village_wire.address import SessionError

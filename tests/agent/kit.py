@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from village_agent import report
 from village_agent.disk import DiskThread
-from village_agent.outbox.file import Lane
+from village_agent.outbox.items import Lane
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.report import Hub
 from village_agent.roster import Roster, Unit

@@ -14,7 +14,8 @@ import pytest
 from tests.agent.kit import running, site, until
 from village_agent import health
 from village_agent.health import feed_watchdog, report_losses, report_self
-from village_agent.outbox.file import ItemClass, Lane
+from village_agent.outbox.items import Lane
+from village_agent.outbox.ledger import ItemClass
 from village_agent.supervisor import Supervisor
 from village_wire.events import Event, Loss
 from village_wire.systemd import Notifier

@@ -17,7 +17,8 @@ from village_agent import recorder as module
 from village_agent.clock.clock import SECOND_NS, Clock, Estimate, from_ns, to_ns
 from village_agent.clock.undated_file import Undated, UndatedFile
 from village_agent.disk import DiskThread
-from village_agent.outbox.file import ItemClass, Lane
+from village_agent.outbox.items import Lane
+from village_agent.outbox.ledger import ItemClass
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_agent.recorder import MAX_UNWRITTEN, Recorder
 from village_agent.report import make_event

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from village_agent.clock.clock import Estimate
 from village_agent.disk import open_database
-from village_agent.outbox.file import ItemClass
+from village_agent.outbox.ledger import ItemClass
 
 #: What a row costs on disk besides its content.
 ROW_OVERHEAD = 60

@@ -2,7 +2,7 @@
 
 A command is written to the table as accepted before anything is done. If the agent ends between that and the result, the
 next start reports `failed`: nobody can know whether the lock was released, and executing it again would be worse. What happens
-while the disk takes nothing stands in `command_record`.
+while the disk takes nothing stands in `record`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Telemetry is written with `synchronous=NORMAL`: it survives kill -9, and a power cut but for the last half minute. Events,
 receipts and results are written with `FULL`: when `write` has returned they survive a power cut as well.
 
-The bound holds for SQLite's files too (`outbox_pages`). Telemetry may fill four fifths of it, receipts nine tenths; the rest is
+The bound holds for SQLite's files too (`pages`). Telemetry may fill four fifths of it, receipts nine tenths; the rest is
 for events alone. What needs room takes it from the oldest telemetry, then from the oldest receipts; an event on disk is never
 dropped. If events alone have filled all of it, which takes weeks without a collector, new ones are refused and counted.
 
@@ -23,8 +23,6 @@ from village_agent.outbox import ledger
 from village_agent.outbox.items import ROW_BYTES, Batch, Item, Lane, class_of, pages_for
 from village_agent.outbox.ledger import ItemClass, Ledger, Lost
 from village_agent.outbox.pages import MAX_WRITE_BYTES, PAGE_BYTES, Pages, Shares
-
-__all__ = ["Batch", "Item", "ItemClass", "Lane", "Lost", "OutboxFile"]
 
 #: The newest events and receipts of an outage that travel at once, ahead of the rest: they tell how things are now.
 FRESH_EVENTS = 100

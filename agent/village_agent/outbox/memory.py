@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from village_agent.outbox.file import Batch, Item, ItemClass, Lane
+from village_agent.outbox.items import Batch, Item, Lane
+from village_agent.outbox.ledger import ItemClass
 from village_wire.events import Event, Receipt
 
 #: Lines, and events with receipts, that are kept while the disk takes nothing; more are lost and counted (about 2 MB each).

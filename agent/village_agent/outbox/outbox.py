@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from village_agent.disk import DiskThread, disk_code, is_damage, put_aside
-from village_agent.outbox.file import MAX_FORGOTTEN, Batch, ItemClass, Lane, Lost, OutboxFile
+from village_agent.disk import DiskThread, disk_code, is_damage
+from village_agent.outbox.damage import open_or_begin, salvage
+from village_agent.outbox.file import MAX_FORGOTTEN, OutboxFile
+from village_agent.outbox.items import Batch, Lane
+from village_agent.outbox.ledger import ItemClass, Lost
 from village_agent.outbox.memory import MAX_UNWRITTEN, Memory, item_of
 from village_agent.outbox.rate import Rate
-from village_agent.outbox.writing import Written, salvage
+from village_agent.outbox.write_timer import WriteTimer
+from village_agent.outbox.writing import Written
 from village_wire.events import MAX_EVENTS, Event
 
 _log = logging.getLogger(__name__)
@@ -27,8 +31,6 @@ _T = TypeVar("_T")
 
 #: How long a reading waits at the most for others before it is written. kill -9 loses the readings of this time.
 WRITE_SECONDS = 10.0
-#: In the first minutes it waits less: whoever has just switched a box on looks at it.
-_FIRST_WRITE_SECONDS = 1.0
 #: As many lines are written at once without waiting.
 FLUSH_LINES = 200
 #: So many acknowledged batches are removed at once; fewer wait for the next commit.
@@ -49,7 +51,7 @@ class OutboxUnavailable(Exception):
 
 
 class Outbox:
-    """The three classes of `outbox_file`.
+    """The rows of `OutboxFile` in three classes, and what waits to become one.
 
     Callbacks neither block nor raise.
 
@@ -71,7 +73,6 @@ class Outbox:
         self._path = path
         self._max_bytes = max_bytes
         self._disk = disk
-        self._write_seconds = write_seconds
         self.on_added: Callable[[Lane], None] = lambda _lane: None
         self.on_void: Callable[[Sequence[str] | None], None] = lambda _batches: None
         self.on_condition: Callable[[str, str], None] = lambda _code, _evidence: None
@@ -82,29 +83,25 @@ class Outbox:
         self._waiters: list[asyncio.Future[None]] = []
         self._stored: dict[str, int] = {}
         self._counts: dict[str, int] = {}
-        self._wake = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._started = time.monotonic()
-        self._rate = Rate(self._started)
+        self._timer = WriteTimer(write_seconds)
+        self._rate = Rate(time.monotonic())
         self._file: OutboxFile | None = None
         self._code = "works"
         self.problem = ""
 
     async def run(self) -> None:
         """Open the file and write what is added, until cancelled. A disk that refuses is tried again: doors work without it."""
-        self._wake.set()
+        self._timer.now()
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._timer.wait()
             if not await self._flush():
                 await asyncio.sleep(_RETRY_SECONDS)
-                self._wake.set()
+                self._timer.now()
 
     async def close(self) -> None:
         """Write what is left and close the file. Call it after `run` has ended."""
         await self._flush()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.begun()
         file, self._file = self._file, None
         if file is not None:
             await self._disk.run(file.close)
@@ -114,9 +111,9 @@ class Outbox:
         self._memory.add_line(line)
         self._rate.add(len(line) + 1, time.monotonic())
         if self._memory.lines >= FLUSH_LINES:
-            self._wake.set()
+            self._timer.now()
         else:
-            self._write_later()
+            self._timer.soon()
 
     def post_event(self, event: Event) -> None:
         """Take an event or receipt without waiting for the disk; it is written at once."""
@@ -126,7 +123,7 @@ class Outbox:
         if self.problem:
             self.on_added(Lane.EVENT)
         else:
-            self._wake.set()
+            self._timer.now()
 
     async def add_events(self, events: Sequence[Event]) -> None:
         """Take events and return when they are safe from a power cut.
@@ -141,7 +138,7 @@ class Outbox:
             raise OutboxUnavailable(self.problem)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._wake.set()
+        self._timer.now()
         await waiter
 
     async def next_batch(self, lane: Lane) -> Batch | None:
@@ -182,15 +179,15 @@ class Outbox:
         for batch, _ in known:
             del self._counts[batch]
         if len(self._stored) >= _MANY_STORED:
-            self._wake.set()
+            self._timer.now()
         elif self._stored:
-            self._write_later()
+            self._timer.soon()
 
     def note_loss(self, item_class: ItemClass, reason: str, count: int) -> None:
         """Enter a loss that happened elsewhere in the ledger."""
         now = self._now_ns()
         self._memory.lose(item_class, reason, count, now, now)
-        self._wake.set()
+        self._timer.now()
 
     async def losses(self) -> list[Lost]:
         """The loss ledger; raises `OutboxUnavailable`."""
@@ -235,23 +232,15 @@ class Outbox:
         capacity = self._file.capacity if self._file else self._max_bytes
         return min(capacity / max(self._rate.per_second(time.monotonic()), 1e-9) / 3600, _MAX_HOURS)
 
-    def _write_later(self) -> None:
-        if self._timer is None:
-            age = time.monotonic() - self._started
-            seconds = min(self._write_seconds, _FIRST_WRITE_SECONDS + age / 10)
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
-
     async def _flush(self) -> bool:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.begun()
         waiters, self._waiters = self._waiters, []
         try:
             if self._damage is not None:
                 raise self._damage
             file = self._file
             if file is None:
-                file = self._file = await self._disk.run(self._open)
+                file = self._file = await self._disk.run(lambda: open_or_begin(self._path, self._max_bytes))
                 if file.damaged:
                     self.note_loss(ItemClass.EVENT, _DAMAGED, 1)
             elif self.problem:
@@ -295,20 +284,6 @@ class Outbox:
             raise done.error
         return done.full
 
-    def _open(self) -> OutboxFile:
-        try:
-            file = OutboxFile(self._path, self._max_bytes)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            put_aside(self._path)
-            file = OutboxFile(self._path, self._max_bytes)
-            file.damaged = True
-        if file.damaged:
-            name = self._path.name
-            _log.error("%s was damaged and has been put aside as %s.damaged; what it held is lost", self._path, name)
-        return file
-
     async def _refused(self, error: sqlite3.Error, waiters: list[asyncio.Future[None]]) -> None:
         if is_damage(error) and self._file is not None:
             await self._replace(self._file)
@@ -345,7 +320,7 @@ class Outbox:
         except sqlite3.Error as error:
             if is_damage(error):
                 self._damage = error
-                self._wake.set()
+                self._timer.now()
             raise OutboxUnavailable(f"{self._path}: {error}") from None
 
 

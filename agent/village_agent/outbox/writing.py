@@ -1,17 +1,13 @@
-"""Writing what was in memory to the outbox's file, piece by piece, and what becomes of a damaged one. Blocks on the disk."""
+"""Writing what was in memory to the outbox's file, piece by piece. Blocks on the disk."""
 
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime
-from pathlib import Path
 
-from village_agent.disk import put_aside
-from village_agent.outbox.file import MAX_FORGOTTEN, Item, ItemClass, Lost, OutboxFile
-from village_agent.outbox.items import chunks
+from village_agent.outbox.file import MAX_FORGOTTEN, OutboxFile
+from village_agent.outbox.items import Item, chunks
+from village_agent.outbox.ledger import ItemClass
 from village_agent.outbox.memory import Losses
-
-_DAMAGED = "outbox damaged"
 
 
 class Written:
@@ -42,16 +38,3 @@ class Written:
                 del self.stored[:MAX_FORGOTTEN]
         except sqlite3.Error as error:
             self.error = error
-
-
-def salvage(file: OutboxFile, path: Path) -> list[Lost]:
-    """Close a damaged file and put it aside; return its ledger, as far as it can be read, with what is lost now."""
-    try:
-        lost = file.losses()
-    except sqlite3.Error:
-        lost = []
-    now = datetime.now(UTC)
-    lost += [Lost(one, _DAMAGED, count, now, now) for one, count in file.waiting_by_class.items() if count]
-    file.close()
-    put_aside(path)
-    return lost

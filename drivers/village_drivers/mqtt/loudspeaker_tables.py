@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from village_drivers.mqtt.payloads import MAX_TEMPLATE, InvalidPayload, parse_payload, parse_place
+from village_drivers.mqtt.payloads import MAX_TEMPLATE, parse_payload, parse_place
 from village_wire.ids import DeviceId
 
 #: The longest topics of real devices have half of it.
@@ -39,8 +39,6 @@ Payload = Annotated[str, Field(max_length=MAX_TEMPLATE), AfterValidator(_payload
 JsonPath = Annotated[str, Field(max_length=200), AfterValidator(_path)]
 _Percent = Annotated[float, Field(ge=0, le=100)]
 _Values = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=20)]
-
-__all__ = ["InvalidPayload", "LoudspeakerTable", "SpeaksTable"]
 
 
 class _Speaking(BaseModel):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from village_agent.disk import KEPT_BYTES
-from village_agent.outbox.file import FRESH_EVENTS, Item, ItemClass, Lane, OutboxFile
-from village_agent.outbox.items import chunks
-from village_agent.outbox.ledger import MAX_REASONS, OTHER
+from village_agent.outbox.file import FRESH_EVENTS, OutboxFile
+from village_agent.outbox.items import Item, Lane, chunks
+from village_agent.outbox.ledger import MAX_REASONS, OTHER, ItemClass
 from village_agent.outbox.pages import Shares
 
 #: Small enough that some hundred writes fill it.

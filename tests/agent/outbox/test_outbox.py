@@ -16,7 +16,8 @@ from tests.agent.kit import make_event, running, site, until
 from village_agent.disk import DiskThread
 from village_agent.outbox import memory
 from village_agent.outbox import outbox as module
-from village_agent.outbox.file import ItemClass, Lane
+from village_agent.outbox.items import Lane
+from village_agent.outbox.ledger import ItemClass
 from village_agent.outbox.outbox import Outbox, OutboxUnavailable
 from village_wire.events import ButtonPressed, Receipt
 

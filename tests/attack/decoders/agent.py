@@ -28,7 +28,9 @@ from village_agent.identity.folder import CERTIFICATE, RECORD, InvalidIdentity, 
 from village_agent.identity.folder import KEY as KEY_FILE
 from village_agent.loudspeaker.heard_levels import read_levels
 from village_agent.loudspeaker.hearing import listen
-from village_agent.outbox.file import Item, ItemClass, Lane, OutboxFile
+from village_agent.outbox.file import OutboxFile
+from village_agent.outbox.items import Item, Lane
+from village_agent.outbox.ledger import ItemClass
 from village_agent.roster import Roster
 from village_wire import signed
 from village_wire.command_keys import CommandKey, CommandKeys, sign_command_keys
