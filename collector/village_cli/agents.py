@@ -13,8 +13,9 @@ from village_cli.failures import Failure, answering
 from village_cli.options import JsonOption, connect, examples, settings_of
 from village_cli.safety import escape_json
 from village_cli.tables import Cell, Table, emit, named, say, show
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
 from village_cli.times import local_text
+from village_wire.bilingual import Bilingual, Language
 
 EXAMPLES = examples("village agents", "village agents --json")
 LIST_EXAMPLES = examples("village agent list", "village agent list --json")

@@ -16,8 +16,9 @@ from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import JsonOption, connect, examples, settings_of
 from village_cli.sending import goes_on_without_us
 from village_cli.tables import Cell, Table, emit, say, show
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
 from village_cli.times import local_text
+from village_wire.bilingual import Bilingual, Language
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from village_cli.failures import USAGE, Failure
 from village_cli.safety import safe
-from village_cli.text import Bilingual
+from village_wire.bilingual import Bilingual
 
 #: The whole country has 660,000 villages.
 _MAX_BYTES = 64 * 1024 * 1024

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from village_cli.failures import USAGE, Failure
 from village_cli.safety import safe
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
+from village_wire.bilingual import Bilingual, Language
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,7 +31,8 @@ from village_cli.options import JsonOption, NoWaitOption, ToOption, connect, exa
 from village_cli.sending import carry_out, goes_on_without_us
 from village_cli.tables import Table, emit, say, show
 from village_cli.target import parse_target
-from village_cli.text import Language, word
+from village_cli.text import word
+from village_wire.bilingual import Language
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

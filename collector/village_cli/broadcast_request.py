@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from village_cli.failures import USAGE, Failure
 from village_cli.target import parse_target
-from village_cli.text import Bilingual
 from village_cli.times import is_span, parse_moment, parse_span, rfc3339
+from village_wire.bilingual import Bilingual
 
 Rank = Literal["emergency", "alert", "notice", "routine", "background"]
 Category = Literal["anti_fraud", "law", "weather", "fire", "news", "music", "other"]

@@ -12,8 +12,9 @@ from village_cli.broadcast_watch import Row, View
 from village_cli.documents import number, part, rows, text
 from village_cli.tables import Cell, Table, console, on_terminal, render, say, show
 from village_cli.target import target_of
-from village_cli.text import Language, word
+from village_cli.text import word
 from village_cli.times import local_text
+from village_wire.bilingual import Language
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

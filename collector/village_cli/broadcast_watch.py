@@ -11,7 +11,8 @@ from uuid import UUID
 
 from village_cli.documents import label, number, part, rows, text
 from village_cli.failures import USAGE, Failure
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
+from village_wire.bilingual import Bilingual, Language
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

@@ -22,8 +22,8 @@ from village_cli.failures import UNREACHABLE, Failure
 from village_cli.pinning import MAX_AUTHORITY_BYTES, context, only_certificate, refused, unverified_context
 from village_cli.safety import escape_json
 from village_cli.sessions import Session
-from village_cli.text import Bilingual
 from village_cli.times import duration
+from village_wire.bilingual import Bilingual
 
 #: 10,000 devices take about 6 MB; what is far longer is no answer of a collector.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from village_cli.failures import Failure
-from village_cli.text import Bilingual
+from village_wire.bilingual import Bilingual
 
 #: A hundred collectors with authorities of 1 kB each; a longer file is not ours.
 MAX_FILE_BYTES = 1024 * 1024

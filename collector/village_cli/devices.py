@@ -24,8 +24,9 @@ from village_cli.options import (
 )
 from village_cli.tables import Cell, Table, emit, named, say, show
 from village_cli.target import parse_any_device
-from village_cli.text import Language, word
+from village_cli.text import word
 from village_cli.times import local_text
+from village_wire.bilingual import Language
 
 EXAMPLES = examples(
     "village devices",

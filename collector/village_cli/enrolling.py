@@ -13,8 +13,9 @@ from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import JsonOption, YesOption, connect, examples, settings_of
 from village_cli.qr import NoQrOption, show_qr, wanted
 from village_cli.tables import emit, note, say
-from village_cli.text import Bilingual, word
+from village_cli.text import word
 from village_cli.times import local_text
+from village_wire.bilingual import Bilingual
 
 ADD_EXAMPLES = examples(
     "village agent add gate-1 --area 441900003001",

@@ -16,7 +16,7 @@ import typer
 
 from village_cli.options import Settings
 from village_cli.safety import escape_json, safe
-from village_cli.text import Bilingual, Language
+from village_wire.bilingual import Bilingual, Language
 
 #: Ended by Ctrl-C, as shells count it: 128 + SIGINT.
 INTERRUPTED = 130

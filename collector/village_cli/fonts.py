@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from village_cli.failures import Failure
-from village_cli.text import Bilingual
+from village_wire.bilingual import Bilingual
 
 #: Outlines that a PDF can embed; fontconfig knows bitmaps, too.
 _OUTLINES = frozenset({".ttf", ".otf", ".ttc", ".otc"})

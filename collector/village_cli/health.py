@@ -19,8 +19,9 @@ from village_cli.documents import label, number, part, plain, rows, text
 from village_cli.failures import UNREACHABLE, USAGE, Failure, answering
 from village_cli.options import AgentOption, AreaOption, JsonOption, connect, examples, settings_of
 from village_cli.tables import STYLES, Cell, Table, console, emit, named, note, on_terminal, render, say, show
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
 from village_cli.times import duration, local, read_time
+from village_wire.bilingual import Bilingual, Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client

@@ -27,8 +27,9 @@ from village_cli.options import JsonOption, connect, examples, settings_of
 from village_cli.readiness import enter_pressed, wait_until_ready
 from village_cli.tables import note, say
 from village_cli.target import parse_target
-from village_cli.text import Language, word
+from village_cli.text import word
 from village_cli.times import parse_span
+from village_wire.bilingual import Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client

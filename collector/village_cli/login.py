@@ -17,8 +17,9 @@ from village_cli.grants import grants_text
 from village_cli.options import JsonOption, NewPasswordFileOption, PasswordFileOption, connect, examples, settings_of
 from village_cli.safety import escape_json
 from village_cli.tables import emit, emit_done, note, say
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
 from village_cli.times import local_text
+from village_wire.bilingual import Bilingual, Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client

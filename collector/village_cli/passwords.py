@@ -10,7 +10,8 @@ from village_cli.asking import NobodyToAsk, ask_secret, read_secret, somebody_th
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import JsonOption, NewPasswordFileOption, PasswordFileOption, connect, examples, settings_of
 from village_cli.tables import emit_done, say
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
+from village_wire.bilingual import Bilingual, Language
 
 EXAMPLES = examples("village passwd", "village passwd --password-file old.txt --new-password-file new.txt")
 

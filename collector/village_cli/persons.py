@@ -13,8 +13,9 @@ from village_cli.failures import answering
 from village_cli.grants import RoleOption, WhereOption, grant, grants_text
 from village_cli.options import JsonOption, YesOption, connect, examples, settings_of
 from village_cli.tables import Cell, Table, emit, say, show
-from village_cli.text import Language, word
+from village_cli.text import word
 from village_cli.times import local_text
+from village_wire.bilingual import Language
 
 SCHEMA = "village.person/1"
 

@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 
 from village_cli.failures import UNREACHABLE, USAGE, Failure
-from village_cli.text import Bilingual
+from village_wire.bilingual import Bilingual
 
 #: An authority's certificate takes 1 kB.
 MAX_AUTHORITY_BYTES = 64 * 1024

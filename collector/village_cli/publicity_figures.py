@@ -11,8 +11,9 @@ from village_cli.area_names import name_of
 from village_cli.documents import number, rows, text
 from village_cli.failures import Failure
 from village_cli.safety import safe
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
 from village_cli.times import local
+from village_wire.bilingual import Bilingual, Language
 
 #: Months are of China's time, which knows no summer time.
 _CHINA = timezone(timedelta(hours=8))

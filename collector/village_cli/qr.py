@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from village_cli.tables import console, note, on_terminal
-from village_cli.text import Language, word
+from village_cli.text import word
+from village_wire.bilingual import Language
 
 NoQrOption = Annotated[bool, typer.Option("--no-qr", help="No QR code. 不显示二维码。")]
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from village_cli.broadcast_watch import SCHEMA, Row, View, broadcast_id
-from village_cli.text import Language, word
+from village_cli.text import word
+from village_wire.bilingual import Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client

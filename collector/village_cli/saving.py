@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from village_cli.failures import Failure
-from village_cli.text import Bilingual
+from village_wire.bilingual import Bilingual
 
 #: Given by file systems that have no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})

@@ -16,8 +16,9 @@ from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AreaOption, JsonOption, ToOption, connect, examples, settings_of
 from village_cli.tables import Cell, Table, emit, say, show
 from village_cli.target import parse_target, target_of
-from village_cli.text import Bilingual, word
+from village_cli.text import word
 from village_cli.times import local_text
+from village_wire.bilingual import Bilingual
 
 if TYPE_CHECKING:
     from village_cli.client import Client

@@ -14,8 +14,9 @@ from village_cli.failures import INTERRUPTED, Failure
 from village_cli.options import connect, settings_of
 from village_cli.tables import STYLES, console, emit, note, on_terminal, say
 from village_cli.target import Target
-from village_cli.text import Language, word
+from village_cli.text import word
 from village_cli.waiting import SCHEMA, DeviceResult, command_id, coverage, send, watch
+from village_wire.bilingual import Language
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from village_cli.safety import escape_json, safe
-from village_cli.text import Language, word
+from village_cli.text import word
+from village_wire.bilingual import Language
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -9,7 +9,7 @@ from typing import Any
 
 from village_cli.documents import text as member
 from village_cli.failures import USAGE, Failure
-from village_cli.text import Bilingual
+from village_wire.bilingual import Bilingual
 
 #: What begins like an area code is one, although twelve digits would also do as the id of an agent.
 _LIKE_AREA = re.compile(r"[0-9]{12}(-[gh].*)?", re.ASCII | re.DOTALL)

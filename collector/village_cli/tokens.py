@@ -12,8 +12,9 @@ from village_cli.failures import USAGE, Failure, answering
 from village_cli.grants import EVERYWHERE, Role, grant, grants_text
 from village_cli.options import JsonOption, YesOption, connect, examples, settings_of
 from village_cli.tables import Cell, Table, emit, emit_done, note, say, show
-from village_cli.text import Bilingual, word
+from village_cli.text import word
 from village_cli.times import local_text, parse_span
+from village_wire.bilingual import Bilingual
 
 SECONDS_A_DAY = 86400
 

@@ -12,7 +12,8 @@ from village_cli.failures import Failure
 from village_cli.pinning import CertificateRefused, fingerprint, parse_fingerprint, read_authority, shown
 from village_cli.sessions import Session
 from village_cli.tables import note
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
+from village_wire.bilingual import Bilingual, Language
 
 
 class OtherFingerprint(Failure):

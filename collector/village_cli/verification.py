@@ -18,10 +18,11 @@ from village_cli.documents import rows
 from village_cli.failures import USAGE, Failure
 from village_cli.safety import escape_json
 from village_cli.tables import console, emit, note, on_terminal, say
-from village_cli.text import Bilingual, Language, word
+from village_cli.text import word
 from village_cli.times import local
 from village_wire.audit import Seal
 from village_wire.audit_verification import Finding, StoredEntry, Verifier
+from village_wire.bilingual import Bilingual, Language
 from village_wire.clocks import format_time
 from village_wire.signed import decode_public_key, encode_public_key
 

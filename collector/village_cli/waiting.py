@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from village_cli.documents import label, part, plain, rows, text
 from village_cli.target import Target
-from village_cli.text import Language, word
+from village_cli.text import word
 from village_cli.times import parse_span
+from village_wire.bilingual import Language
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

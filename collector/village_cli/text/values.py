@@ -1,0 +1,92 @@
+"""Statuses, headers of tables, and values in their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from village_wire.bilingual import Bilingual
+
+WORDS: Final[Mapping[str, Bilingual]] = {
+    # Statuses
+    "ok": Bilingual("ok", "正常"),
+    "degraded": Bilingual("degraded", "降级"),
+    "down": Bilingual("down", "故障"),
+    "unknown": Bilingual("unknown", "未知"),
+    # Headers
+    "device": Bilingual("DEVICE", "设备"),
+    "name": Bilingual("NAME", "名称"),
+    "status": Bilingual("STATUS", "状态"),
+    "since": Bilingual("SINCE", "起始时间"),
+    "evidence": Bilingual("EVIDENCE", "依据"),
+    "advice": Bilingual("WHAT TO DO", "处理方法"),
+    "agent": Bilingual("AGENT", "代理"),
+    "area": Bilingual("AREA", "区域"),
+    "kind": Bilingual("KIND", "类型"),
+    "driver": Bilingual("DRIVER", "驱动"),
+    "abilities": Bilingual("ABILITIES", "能力"),
+    "tags": Bilingual("TAGS", "标签"),
+    "firmware": Bilingual("FIRMWARE", "固件"),
+    "last_seen": Bilingual("LAST SEEN", "最后在线"),
+    "online": Bilingual("ONLINE", "在线"),
+    "version": Bilingual("VERSION", "版本"),
+    "devices": Bilingual("DEVICES", "设备数"),
+    "field": Bilingual("FIELD", "字段"),
+    "value": Bilingual("VALUE", "数值"),
+    "time": Bilingual("TIME", "时间"),
+    "event": Bilingual("EVENT", "事件"),
+    "details": Bilingual("DETAILS", "详情"),
+    "topic": Bilingual("TOPIC", "主题"),
+    "received": Bilingual("RECEIVED", "接收时间"),
+    "reason": Bilingual("REASON", "原因"),
+    "content": Bilingual("CONTENT", "内容"),
+    "id": Bilingual("ID", "编号"),
+    "target": Bilingual("TARGET", "目标"),
+    "issuer": Bilingual("ISSUER", "下令人"),
+    "issued": Bilingual("ISSUED", "下令时间"),
+    "state": Bilingual("STATE", "进度"),
+    "outcome": Bilingual("OUTCOME", "结果"),
+    "answered": Bilingual("ANSWERED", "已应答"),
+    "buffer": Bilingual("BUFFER", "缓冲"),
+    "class": Bilingual("CLASS", "类别"),
+    "lost_count": Bilingual("LOST", "丢失数"),
+    "lost_first": Bilingual("FROM", "最早"),
+    "lost_last": Bilingual("TO", "最晚"),
+    "number": Bilingual("NO.", "序号"),
+    "actor": Bilingual("WHO", "人员"),
+    "action": Bilingual("ACTION", "操作"),
+    "result": Bilingual("RESULT", "执行情况"),
+    "address": Bilingual("FROM", "来源地址"),
+    # Values
+    "yes": Bilingual("yes", "是"),
+    "no": Bilingual("no", "否"),
+    "collector": Bilingual("collector", "采集端"),
+    "waiting": Bilingual("waiting", "等待中"),
+    "expired": Bilingual("expired", "已过期"),
+    "done": Bilingual("done", "完成"),
+    "accepted": Bilingual("accepted", "已接受"),
+    "refused": Bilingual("refused", "拒绝"),
+    "failed": Bilingual("failed", "失败"),
+    "missing": Bilingual("no answer", "无应答"),
+    "allowed": Bilingual("allowed", "允许"),
+    "nobody_known": Bilingual("(unknown)", "（未知）"),
+    # Kinds of events
+    "state_changed": Bilingual("state changed", "状态变化"),
+    "door_access": Bilingual("door access", "门禁刷卡"),
+    "door_unlocked": Bilingual("door unlocked", "门锁开启"),
+    "alarm": Bilingual("alarm", "报警"),
+    "button_pressed": Bilingual("button pressed", "按键"),
+    "receipt": Bilingual("receipt", "播放回执"),
+    "command_result": Bilingual("command result", "命令结果"),
+    "agent_started": Bilingual("agent started", "代理启动"),
+    "loss": Bilingual("data lost", "数据丢失"),
+    # Classes of what an agent may have to throw away
+    "class_event": Bilingual("events", "事件"),
+    "class_receipt": Bilingual("receipts", "回执"),
+    "class_telemetry": Bilingual("readings", "读数"),
+    # Words inside an event's details
+    "granted": Bilingual("granted", "放行"),
+    "denied": Bilingual("denied", "拒绝"),
+    "began": Bilingual("began", "开始"),
+    "ended": Bilingual("ended", "结束"),
+}
