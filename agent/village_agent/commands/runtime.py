@@ -20,7 +20,9 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from village_agent.commands.addressing import Addressee, is_ignored, receivers, why_nobody
+from village_agent.commands.bad_messages import BadMessages
 from village_agent.commands.execution import Executor
+from village_agent.commands.overtaking import Overtaking
 from village_agent.commands.record import CommandRecord, NoRecord
 from village_agent.disk import DiskThread
 from village_agent.loudspeaker.stations import Stations
@@ -29,7 +31,7 @@ from village_agent.report import Hub, Sink
 from village_agent.roster import Roster
 from village_drivers.kit import Device
 from village_wire.commands import BadSignature, Command, InvalidCommand, read_command
-from village_wire.events import Alarm, CommandResult, Event
+from village_wire.events import CommandResult, Event
 from village_wire.incoming import Received
 
 _log = logging.getLogger(__name__)
@@ -42,10 +44,6 @@ MAX_UNDER_WAY = 200
 CLOCK_SECONDS = 5.0
 #: A command issued later than this after our time means that our clock is behind, and no expiry can be judged.
 MAX_CLOCK_LAG = timedelta(minutes=1)
-#: Kinds that must not act once one of another kind, issued later, has acted on the same device: a broadcast would sound after its stop.
-_OVERTAKEN_BY = {"broadcast": "stop", "switch": "switch"}
-#: A stream of forged commands must not fill the outbox.
-ALARM_SECONDS = 600.0
 
 
 class CommandClock(Protocol):
@@ -93,11 +91,9 @@ class CommandRuntime:
         #: Each with the monotonic time of its arrival.
         self._messages: asyncio.Queue[tuple[float, Received]] = asyncio.Queue(MAX_WAITING)
         self._under_way: set[asyncio.Task[None]] = set()
-        #: When the latest `stop` and `switch` of each device were issued.
-        self._last: dict[tuple[str, str], datetime] = {}
+        self._overtaking = Overtaking()
         self._executing: set[tuple[UUID, str | None]] = set()
-        self._bad: dict[str, int] = {}
-        self._alarm_due = 0.0
+        self._bad = BadMessages(hub)
         self._record = CommandRecord(path, disk)
         self._settled = False
         self._opening = asyncio.Lock()
@@ -111,7 +107,7 @@ class CommandRuntime:
         try:
             self._messages.put_nowait((time.monotonic(), message))
         except asyncio.QueueFull:
-            self._count_bad(f"more than {MAX_WAITING} commands wait", "")
+            self._bad.count(f"more than {MAX_WAITING} commands wait", "")
 
     async def run(self) -> None:
         """Report what a former session left open, then serve until cancelled."""
@@ -167,7 +163,7 @@ class CommandRuntime:
             command = await self._verified(message.payload, deadline)
         except InvalidCommand as error:
             kind = "bad signature" if isinstance(error, BadSignature) else "malformed"
-            self._count_bad(kind, f"on {message.topic[:80]}: {error}")
+            self._bad.count(kind, f"on {message.topic[:80]}: {error}")
             return
         try:
             devices = await self._accept(command, message.retained)
@@ -230,20 +226,17 @@ class CommandRuntime:
 
     def _first_results(self, command: Command, devices: dict[str, Device]) -> tuple[list[Event], dict[str, Device]]:
         """Return a result for each device, and those that execute: not what a later command has overtaken on its way."""
-        kind = command.arguments.kind
         results: list[Event] = []
         executing: dict[str, Device] = {}
         for name, device in devices.items():
-            if kind in _OVERTAKEN_BY and self._last.get((_OVERTAKEN_BY[kind], name), command.issued) > command.issued:
-                reason = f"overtaken by a {_OVERTAKEN_BY[kind]} that was issued later"
-                results.append(
-                    self._hub.event(name, CommandResult(command=command.id, outcome="refused", reason=reason))
-                )
-                continue
-            results.append(self._hub.event(name, CommandResult(command=command.id, outcome="accepted")))
-            executing[name] = device
-            if kind in _OVERTAKEN_BY.values():
-                self._last[kind, name] = max(command.issued, self._last.get((kind, name), command.issued))
+            overtaken = self._overtaking.why_not(command, name)
+            if overtaken:
+                result = CommandResult(command=command.id, outcome="refused", reason=overtaken)
+            else:
+                result = CommandResult(command=command.id, outcome="accepted")
+                executing[name] = device
+                self._overtaking.acts(command, name)
+            results.append(self._hub.event(name, result))
         return results, executing
 
     async def _send(self, results: list[Event]) -> None:
@@ -305,19 +298,3 @@ class CommandRuntime:
         await self._record.finish(event)
         self._executing.discard((command.id, name))
         await self._send([event])
-
-    def _count_bad(self, kind: str, detail: str) -> None:
-        self._bad[kind] = self._bad.get(kind, 0) + 1
-        if self._bad[kind] == 1:
-            _log.warning(
-                "a message on a command topic is ignored: %s %s; more of this kind are counted, not logged",
-                kind,
-                detail,
-            )
-        now = time.monotonic()
-        if now >= self._alarm_due:
-            self._alarm_due = now + ALARM_SECONDS
-            counts = ", ".join(f"{name}: {count}" for name, count in self._bad.items())
-            self._hub.post(
-                None, Alarm(code="bad_command", active=True, evidence=f"{kind} {detail}; so far {counts}"[:1000])
-            )
