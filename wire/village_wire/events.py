@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from village_wire.broadcasts import Category, Stage
 from village_wire.clocks import Instant
 from village_wire.ids import DeviceId, HexId
+from village_wire.plain import plain_reason
 from village_wire.points import MAX_MESSAGE_BYTES, InvalidBatch
 from village_wire.states import Status
 
@@ -170,6 +171,6 @@ def decode_events(payload: bytes) -> list[Event]:
 
 def first_problem(error: ValidationError) -> str:
     """Return `place: what is wrong` of the first problem, without the input's value."""
-    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    problem = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in problem["loc"])[:200]
-    return f"{place or 'message'}: {problem['msg'][:200]}"
+    return f"{place or 'message'}: {plain_reason(problem)[:200]}"

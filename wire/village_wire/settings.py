@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from village_wire.ids import AGENT_PATTERN, DEVICE_PATTERN
+from village_wire.plain import plain_reason
 
 #: A configuration of 500 devices takes about 100 KB; what is far longer is another file.
 MAX_SETTINGS_BYTES = 4 * 1024 * 1024
@@ -18,18 +18,6 @@ MAX_SETTINGS_BYTES = 4 * 1024 * 1024
 _M = TypeVar("_M", bound=BaseModel)
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#]+?)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=")
-_PLAIN_REASONS = {
-    "extra_forbidden": "unknown key",
-    "missing": "this key is required",
-    "tuple_type": 'write a list, as ["one", "another"]',
-    "list_type": 'write a list, as ["one", "another"]',
-}
-#: Pydantic's message shows a pattern as programs read it.
-_PLAIN_PATTERNS = {
-    # Of tags, too.
-    AGENT_PATTERN: "write 1 to 32 of a-z, 0-9 and -",
-    DEVICE_PATTERN: "write 1 to 64 of a-z, 0-9 and -",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +75,8 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 def problems_of(error: ValidationError, text: str = "", table: tuple[str | int, ...] = ()) -> list[Problem]:
     """Return what a model of a table refuses, each with the line of `text` (TOML) that sets the key or opens its table."""
-    found = []
-    for item in error.errors(include_url=False, include_input=False):
-        pattern = item.get("ctx", {}).get("pattern")
-        plain = _PLAIN_REASONS.get(item["type"]) or _PLAIN_PATTERNS.get(str(pattern))
-        reason = plain or item["msg"].removeprefix("Value error, ")
-        found.append(problem_at(text, (*table, *item["loc"]), reason))
-    return found
+    errors = error.errors(include_url=False, include_input=False)
+    return [problem_at(text, (*table, *item["loc"]), plain_reason(item)) for item in errors]
 
 
 def problem_at(text: str, place: tuple[str | int, ...], reason: str) -> Problem:

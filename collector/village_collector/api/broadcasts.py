@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from village_collector.api.access import Broadcaster, Caller, Viewer
 from village_collector.api.broadcast_documents import BroadcastDocument, BroadcastsDocument, listed, written
-from village_collector.api.commands import check_target, shown_target
+from village_collector.api.commands import check_target, shown_target, unknown_target
 from village_collector.api.common import BroadcastPath, Limit, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
 from village_collector.api.targets import TargetRequest, expanded
 from village_collector.broadcasts.service import MAX_WAIT, Report
-from village_collector.commands import CommandProblem, NotSent, TooManyWaiters, UnknownTarget, with_tags
+from village_collector.commands import CommandProblem, NotSent, TooManyWaiters, with_tags
 from village_collector.stores.broadcast_records import Nobody
 from village_wire.broadcasts import Audio, Category, Class, Track
 from village_wire.clocks import Instant
@@ -30,6 +30,8 @@ router = APIRouter(tags=["broadcasts"])
 #: More places than a person chooses one by one; whole areas count as one.
 MAX_TARGETS = 100
 DEFAULT_LIFE = 60.0
+#: A start so long ago is a slow request or another clock; what is older would be heard at a time that nobody asked for.
+LATENESS = timedelta(minutes=1)
 
 
 class TrackRequest(Track):
@@ -188,6 +190,8 @@ async def _content(deps: Deps, request: BroadcastRequest) -> Broadcast:
         if audio is None:
             raise Problem(404, f"no sound file {request.audio}", "audio")
     now = deps.now()
+    if request.start is not None and request.start < now - LATENESS:
+        raise Problem(422, "the start has passed", "passed")
     life = timedelta(seconds=DEFAULT_LIFE if request.expires_in is None else request.expires_in)
     try:
         return Broadcast(
@@ -258,7 +262,7 @@ def why_nobody(deps: Deps, target: Target) -> Problem:
     else:
         known = control.has_agent(target.agent or "")
     if not known:
-        return Problem(404, str(UnknownTarget.of(target)), "unknown")
+        return unknown_target(target)
     place = shown_target(target.model_copy(update={"tags": ()}))
     return Problem(409, f"{place} has no loudspeaker{with_tags(target.tags)}", "no_ability")
 

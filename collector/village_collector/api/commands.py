@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, NotRequired
@@ -32,6 +33,8 @@ from village_collector.stores.command_records import CommandRecord, ResultRecord
 from village_wire.commands import ABILITIES, Arguments, Target
 
 router = APIRouter(tags=["commands"])
+
+_DIGITS = re.compile(r"[0-9]+(-[gh0-9-]*)?", re.ASCII)
 
 #: Kind of command -> the right that it needs in the whole of its target.
 RIGHTS_OF_KINDS: Mapping[str, Right] = {
@@ -210,7 +213,7 @@ async def check_target(deps: Deps, caller: Caller, target: Target, kind: str, ac
     if not visible:
         reason = "outside the areas that this person sees" if area else "unknown target"
         await deps.audit.refused(caller.person, caller.address, action, target=shown, area=area, reason=reason)
-        raise Problem(404, str(UnknownTarget.of(target)), "unknown")
+        raise unknown_target(target)
     caller.check(RIGHTS_OF_KINDS[kind], area, action, shown)
     return area
 
@@ -241,6 +244,12 @@ async def issued(
     except CommandProblem as error:
         await deps.audit.failed(*act, target=shown, area=area, reason=str(error), command=str(identity))
         raise _problem(error) from None
+
+
+def unknown_target(target: Target) -> Problem:
+    """Return the answer for a target that is not there, or that the caller must not know. An area code that is too short reads as an agent."""
+    looks_like_area = target.area is None and target.device is None and _DIGITS.fullmatch(target.agent or "")
+    return Problem(404, str(UnknownTarget.of(target)), "area_digits" if looks_like_area else "unknown")
 
 
 def _problem(error: CommandProblem) -> Problem:

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from village_collector.health_model import Advice
 from village_collector.ports import StoreUnavailable
+from village_wire.plain import plain_reason
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,10 @@ MEDIA_TYPE = "application/problem+json"
 #: What to do about each of the API's own errors: key -> (English, Chinese).
 ADVICE: Mapping[str, tuple[str, str]] = {
     "unknown": ("List what exists with `village devices`.", "请用 village devices 查看现有设备。"),
+    "area_digits": (
+        "An area code has 12 digits: fill up with zeros (330110 is written 330110000000). Agents: `village agents`.",
+        "区域代码为 12 位数字，上级区域以 0 补足（330110 写作 330110000000）；代理可用 village agents 查看。",
+    ),
     "no_ability": (
         "Choose a device with this ability: `village devices` shows them.",
         "请选择具有该能力的设备，可用 village devices 查看。",
@@ -58,6 +63,14 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     "audio": (
         "Upload a sound file that plays elsewhere (MP3, WAV, OGG, M4A, …) with `village broadcast play`.",
         "请用 village broadcast play 上传可正常播放的音频文件（MP3、WAV、OGG、M4A 等）。",
+    ),
+    "passed": (
+        "Leave the start out to begin at once, or give a time ahead.",
+        "如需立即播出请不填开始时间，否则请填写将来的时间。",
+    ),
+    "future_month": (
+        "Ask for a month that has begun (by China's time).",
+        "请选择已开始的月份（北京时间）。",
     ),
     "audio_room": (
         "Withdraw broadcasts that are not needed, or wait until some are over.",
@@ -210,7 +223,7 @@ def _on_invalid(_request: Request, error: Exception) -> Response:
         raise error
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])[:200]
-    return problem_response(Problem(422, f"{place}: {str(first['msg'])[:200]}", "bad_request"))
+    return problem_response(Problem(422, f"{place}: {plain_reason(first)[:200]}", "bad_request"))
 
 
 def _on_http(_request: Request, error: Exception) -> Response:

@@ -20,6 +20,7 @@ from village_collector.api.problems import Problem
 from village_collector.api.targets import TargetRequest, lasting
 from village_collector.people.rights import within
 from village_collector.schedules.publicity import totals
+from village_collector.stores.publicity_records import month_of
 from village_collector.stores.schedule_records import ScheduleRecord
 from village_wire.areas import contains
 from village_wire.broadcasts import Category
@@ -248,6 +249,8 @@ def publicity(
 
     仅据回执统计；区域时长为其全部扬声器（含未播出的）的平均值，月份按北京时间。
     """
+    if month > month_of(deps.now()):
+        raise Problem(422, f"{month} has not begun", "future_month")
     scope = caller.areas("view")
     found = totals(
         deps.control.publicity(month, area, scope),

@@ -40,7 +40,7 @@ class TargetRequest(BaseModel):
             try:
                 self.placed()
             except ValidationError as error:
-                raise ValueError(first_problem(error).partition("Value error, ")[2]) from None
+                raise ValueError(first_problem(error).removeprefix("message: ")) from None
         return self
 
     @property

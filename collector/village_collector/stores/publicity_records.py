@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,11 @@ from village_wire.events import Event, Receipt
 from village_wire.recurrence import ZONE
 
 _ZONE = ZoneInfo(ZONE)
+
+
+def month_of(moment: datetime) -> str:
+    """Return the month of a moment by China's time, as `2026-11`."""
+    return f"{moment.astimezone(_ZONE):%Y-%m}"
 
 
 class Heard(NamedTuple):
@@ -88,7 +94,7 @@ def merge_publicity(connection: Connection, news: Sequence[tuple[str, str, Event
     for agent, area, event in news:
         data = event.data
         if isinstance(data, Receipt) and event.device and data.category and data.heard and data.stage in FINAL:
-            month = f"{event.time.astimezone(_ZONE):%Y-%m}"
+            month = month_of(event.time)
             entry = sums[month, area, agent, event.device, data.category]
             entry[0] += data.heard
             entry[1] += 1

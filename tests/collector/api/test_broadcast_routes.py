@@ -207,6 +207,7 @@ async def test_what_can_not_be_is_refused(collector: Collector, client: httpx.As
     assert "7 days" in await refused(end="2026-12-24T09:00:00Z")
     assert "7 days" in await refused(expires_in=2)
     assert "7 days" in await refused(start="9999-12-31T23:58:00Z", expires_in=60)
+    assert "has passed" in await refused(start="2026-11-24T00:00:00Z", end="2026-11-24T09:00:00Z")
     assert "after it begins" in await refused(start="2026-11-24T09:00:00Z", end="2026-11-24T08:30:00Z")
     await refused(targets=[])
     await refused(times=0)

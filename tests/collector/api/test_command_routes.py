@@ -76,6 +76,7 @@ async def test_an_area(client: httpx.AsyncClient) -> None:
     ("change", "status", "text"),
     [
         ({"target": {"agent": "gate-9"}}, 404, "unknown agent"),
+        ({"target": {"agent": "gate_9"}}, 422, "write 1 to 32 of a-z, 0-9 and -"),
         ({"target": {"agent": "gate-1", "device": "x"}}, 404, "unknown device"),
         ({"target": {"area": "110000000000"}}, 404, "no agent in area"),
         ({"target": {"agent": "gate-1", "device": "camera"}}, 409, "has no door"),
@@ -96,6 +97,15 @@ async def test_refusals(
 ) -> None:
     assert text in problem(await client.post("/commands", json=UNLOCK | change), status)
     assert collector.outbox.sent == []
+
+
+@pytest.mark.parametrize("code", ["33011010120", "3301101012050", "330110", "33011010120-g01"])
+async def test_an_area_code_of_another_length_is_told_from_an_agent(client: httpx.AsyncClient, code: str) -> None:
+    response = await client.post("/commands", json=UNLOCK | {"target": {"agent": code}})
+    assert problem(response, 404) == f"unknown agent {code}"
+    assert "12 digits" in response.json()["advice"]["en"]
+    elsewhere = await client.post("/commands", json=UNLOCK | {"target": {"agent": "gate-9"}})
+    assert "12 digits" not in elsewhere.json()["advice"]["en"]
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "null", "[" * 30_000, '{"a": NaN}', "\\ud800"])

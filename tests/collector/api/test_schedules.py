@@ -135,3 +135,5 @@ async def test_the_report_counts_an_area_as_the_mean_of_its_loudspeakers(client:
     ]
     assert (other["area"], other["heard"], other["categories"]) == (OTHER, 0, [])
     problem(await client.get("/reports/publicity", params={"month": "2026-13"}), 422)
+    # Zeros would look like a month in which nothing was heard.
+    assert "not begun" in problem(await client.get("/reports/publicity", params={"month": "2026-12"}), 422)
