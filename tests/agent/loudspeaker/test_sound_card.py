@@ -96,12 +96,12 @@ async def test_an_emergency_is_heard_at_once_and_the_rest_goes_on_at_the_sample(
 ) -> None:
     folder = tmp_path / "sounds"
     folder.mkdir()
-    low = write_wav(folder / "low", rising(6))
-    high = write_wav(folder / "high", steady(1.5, 2500))
+    low = write_wav(folder / "low", rising(3.5))
+    high = write_wav(folder / "high", steady(0.8, 2500))
     source = Source("http://127.0.0.1:9")
     async with desk(tmp_path, horn(output), clock=WallClock(), source=source) as one, taping(pulse) as tape:
         measured = []
-        for after in (1.3, 2.47, 1.9):
+        for after in (1.3, 0.8, 1.93):
             low_one, high_one = broadcast("routine", audio=low), broadcast("emergency", audio=high)
             measured.append(await preempted(one, tape, low_one, high_one, after))
         print("preempt_s and resume_error_s", [(round(took, 3), round(error, 4)) for took, error in measured])
