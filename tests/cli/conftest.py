@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.collector import Collector, Village, serve
 from tests.cli.desk import NAMES, Desk
+from village_cli.pinning import fingerprint
 from village_collector.trust.authority import Authority, load_authority
 
 
@@ -27,6 +28,12 @@ def village(collector: Collector) -> Village:
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return load_authority(tmp_path_factory.mktemp("authority"), make=True)
+
+
+@pytest.fixture
+def digits(authority: Authority) -> str:
+    """The fingerprint of the authority."""
+    return fingerprint(authority.certificate_pem)
 
 
 @pytest.fixture
