@@ -32,7 +32,7 @@ from village_cli.sending import carry_out, goes_on_without_us
 from village_cli.tables import Table, emit, say, show
 from village_cli.target import parse_target
 from village_cli.text import word
-from village_wire.bilingual import Language
+from village_wire.language import Language
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client
@@ -121,13 +121,12 @@ def broadcast_play(
     from village_cli.uploading import upload
 
     wish = Wish(to, rank, title or file.stem[:80], at, until, times, pause, volume, chime, category)
-    wish.document(now())
+    # Read before the upload: 18:30 that passes meanwhile must not become that of tomorrow. A span of --until counts from what comes after it.
+    moment = now()
+    document = wish.document(moment)
     language = settings_of(ctx).language
     with connect(ctx) as client:
-        sha256 = upload(client, file, language, quiet=as_json)
-        # A long upload must not use up the time in which it may begin.
-        moment = now()
-        document = wish.document(moment, audio=sha256)
+        document["audio"] = upload(client, file, language, quiet=as_json)
         _issue(ctx, client, document, wait=waits(wait, document, moment), coverage=coverage, as_json=as_json)
 
 

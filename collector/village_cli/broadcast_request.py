@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 from village_cli.failures import USAGE, Failure
 from village_cli.target import parse_target
-from village_cli.times import is_span, parse_moment, parse_span, rfc3339
-from village_wire.bilingual import Bilingual
+from village_cli.times import is_span, local, parse_moment, parse_span, rfc3339
+from village_wire.language import Bilingual
 
 Rank = Literal["emergency", "alert", "notice", "routine", "background"]
 Category = Literal["anti_fraud", "law", "weather", "fire", "news", "music", "other"]
 #: The collector takes 2,000 characters; reading more of a pipe is of no use.
 MAX_CHARACTERS = 2000
+#: As the collector takes it.
+LATENESS = timedelta(minutes=1)
 _TRACK = re.compile(r"(?:([0-9]{1,2})/)?0{0,3}([1-9][0-9]{0,3})", re.ASCII)
 
 
@@ -39,6 +41,15 @@ class Wish:
     def document(self, now: datetime, **sound: Any) -> dict[str, Any]:
         """Return the request for a sound; raises `Failure` for what names no target or time."""
         start = parse_moment(self.at, now) if self.at is not None else None
+        if start is not None and start < now - LATENESS:
+            raise Failure(
+                Bilingual(f"{local(start)} has passed.", f"{local(start)} 已过。"),
+                Bilingual(
+                    "Leave --at out to begin at once, or give a time ahead.",
+                    "如需立即播出请不填 --at，否则请填写将来的时间。",
+                ),
+                exit_code=USAGE,
+            )
         document: dict[str, Any] = {
             "targets": [parse_target(text).document() for text in self.to],
             "rank": self.rank,
@@ -58,7 +69,19 @@ class Wish:
         if is_span(self.until):
             document["expires_in"] = parse_span(self.until).total_seconds()
         else:
-            document["end"] = rfc3339(parse_moment(self.until, start or now))
+            end = parse_moment(self.until, start or now)
+            if end <= max(start or now, now):
+                raise Failure(
+                    Bilingual(
+                        f"It would end at {local(end)}, before it begins.", f"结束时间 {local(end)} 早于开始时间。"
+                    ),
+                    Bilingual(
+                        "Give --until a later time, or a span such as 10m.",
+                        "请为 --until 填写更晚的时间，或时长如 10m。",
+                    ),
+                    exit_code=USAGE,
+                )
+            document["end"] = rfc3339(end)
         return document
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -203,6 +204,34 @@ def test_the_words_are_those_of_the_wire() -> None:
     assert MAX_BYTES == wire.MAX_AUDIO_BYTES
     assert {f"class_{rank}" for rank in wire.CLASSES} <= WORDS.keys()
     assert {f"stage_{stage}" for stage in get_args(wire.Stage)} <= WORDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "english", "chinese"),
+    [
+        (("--at", "2026-11-24T08:00:00+08:00"), "+08:00 has passed. Leave --at out", "已过"),
+        (
+            ("--until", "2026-11-24T08:00:00+08:00"),
+            "+08:00, before it begins. Give --until a later time",
+            "早于开始时间",
+        ),
+        (
+            ("--at", "2100-01-02T08:00:00+08:00", "--until", "2100-01-01T08:00:00+08:00"),
+            "It would end at 2100-01-01 08:00:00 +08:00, before it begins",
+            "2100-01-01 08:00:00 +08:00 早于开始时间",
+        ),
+    ],
+)
+def test_what_can_not_be_heard_at_that_time_is_said_before_a_file_is_sent(
+    collector: Collector, village: Village, tmp_path: Path, words: tuple[str, ...], english: str, chinese: str
+) -> None:
+    file = tmp_path / "song.wav"
+    file.write_bytes(b"RIFF")
+    call = ("broadcast", "play", str(file), "--to", "gate-1", *words)
+    run = village(*call)
+    assert (run.returncode, english in run.stderr) == (2, True), run.stderr
+    assert chinese in village("--lang", "zh", *call).stderr
+    assert not collector.requests
 
 
 def test_a_track_of_the_card_is_asked_for(collector: Collector, village: Village) -> None:
