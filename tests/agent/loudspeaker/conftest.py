@@ -1,3 +1,5 @@
+"""Boxes with programmes, in one folder one after the other."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.collector.cap.kit import NOW, Sender, rainstorm
-from tests.collector.cap.test_service import SENDER, Site
+from tests.collector.cap.site import SENDER, Site
 from tests.collector.kit import Outbox, add_site, entry
 from village_collector.audit import Audit
 from village_collector.cap.feeds import Feed, FeedWatch, quiet_since
