@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import CertificateSigningRequestBuilder, Name, NameAttribute, load_pem_x509_certificate
 from cryptography.x509.oid import NameOID
+from sqlalchemy import Connection, insert
 
 from village_collector.ports import BadLine, Field, ReceivedEvents, Sample, StoreUnavailable
+from village_collector.stores import tables
 from village_collector.stores.control import ControlStore
 from village_collector.trust.authority import Authority, own_certificate
 from village_wire.address import SessionError
@@ -94,6 +96,29 @@ def add_site(
     control.store_status(agent, status(online), T0)
     control.store_inventory(inventory(agent, *(devices or SITE), area=area), T0)
     control.touch({agent: T0})
+
+
+def settle(control: ControlStore, areas: Mapping[str, str], *devices: DeviceEntry) -> None:
+    """Many agents with the same devices, as their inventories would leave them, in one transaction; `areas` by agent."""
+    rows = [
+        {
+            "agent": agent,
+            "device": device.id,
+            "abilities": "".join(f" {ability} " for ability in device.abilities),
+            "driver": device.driver,
+            "kind": device.kind,
+            "name": device.name,
+            "firmware": device.firmware,
+        }
+        for agent in areas
+        for device in devices
+    ]
+
+    def work(connection: Connection) -> None:
+        connection.execute(insert(tables.agents), [{"agent": agent, "area": area} for agent, area in areas.items()])
+        connection.execute(insert(tables.devices), rows)
+
+    control._database.write(work)
 
 
 def make_authority() -> Authority:

@@ -24,6 +24,7 @@ from tests.collector.kit import (
     entry,
     inventory,
     result,
+    settle,
 )
 from village_collector.commands import (
     GRACE,
@@ -332,11 +333,8 @@ async def test_the_number_of_waiters_is_bounded(site: Site) -> None:
 
 @pytest.mark.timeout(120)
 async def test_the_answers_of_ten_thousand_agents_cost_the_same_each(control: ControlStore) -> None:
-    def fill() -> None:
-        for number in range(10_000):
-            control.store_inventory(inventory(f"a{number}", entry("speaker", "loudspeaker")), T0)
-
-    await asyncio.to_thread(fill)
+    villages = {f"a{number}": VILLAGE for number in range(10_000)}
+    await asyncio.to_thread(settle, control, villages, entry("speaker", "loudspeaker"))
     site = Site(control)
     start = time.perf_counter()
     command = await site.issue(Target(area=VILLAGE), Stop())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector.kit import OTHER, SESSION, T0, VILLAGE, at, batch, entry, inventory, state, status
+from tests.collector.kit import OTHER, SESSION, T0, VILLAGE, at, batch, entry, settle, state, status
 from village_collector.agent_health import LINK_GRACE, LOSS_SHOWN, UNSTABLE_WINDOW
 from village_collector.health import collector_health, evaluate, summarise
 from village_collector.health_model import AgentRecord, DeviceRecord, Doubt, Lost
@@ -207,14 +207,16 @@ def county(tmp_path: Path) -> ControlStore:
     control.open()
     devices = [entry(f"device-{number}", "door", name="东门") for number in range(10)]
     changes = [state(f"device-{n}", "down" if n == 3 else "ok", "no_answer" if n == 3 else "works") for n in range(10)]
-    for number in range(1000):
-        name = f"agent-{number:04}"
-        control.store_inventory(inventory(name, *devices, area=f"4419{number // 100:02}{number % 100:03}001"), T0)
+    names = [f"agent-{number:04}" for number in range(1000)]
+    settle(control, {name: f"4419{n // 100:02}{n % 100:03}001" for n, name in enumerate(names)}, *devices)
+    told = []
+    for number, name in enumerate(names):
         control.store_status(name, status(number % 10 != 0), T0)
         mine = [
             change.model_copy(update={"id": change.id.__class__(int=change.id.int + number + 1)}) for change in changes
         ]
-        control.store_events([batch(name, *mine)])
+        told.append(batch(name, *mine))
+    control.store_events(told)
     return control
 
 

@@ -12,15 +12,13 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, insert
 
-from tests.collector.kit import OTHER, T0, TOWNSHIP, VILLAGE, add_site, at, batch, entry, event, result
+from tests.collector.kit import OTHER, T0, TOWNSHIP, VILLAGE, add_site, at, batch, entry, event, result, settle
 from village_collector.ports import ReceivedEvents
 from village_collector.stores.broadcast_reads import ReceiptRecord, Tally
 from village_collector.stores.broadcast_records import Nobody
 from village_collector.stores.control import ControlStore
 from village_collector.stores.receipt_merging import MAX_OTHERS, Standing, group_of
-from village_collector.stores.tables import agents, devices
 from village_wire.broadcasts import FINAL, Stage
 from village_wire.commands import Target
 from village_wire.events import Event, Receipt
@@ -190,17 +188,27 @@ def test_a_command_whose_outcome_nobody_knows_fails_its_loudspeaker_in_any_order
         receipt("finished", 8, device="hall"),
         result(BROADCAST, "refused", None, reason="clock unsure", time=at(5)),
     ]
-    ends = set()
+    whole: list[ReceivedEvents] = []
+    apart: list[list[ReceivedEvents]] = [[] for _ in told]
+    broadcasts = []
     for number, order in enumerate(permutations(told)):
         mine = UUID(int=number + 1)
+        broadcasts.append(mine)
         issue(store, Target(agent="gate-1"), broadcast=mine)
         news = []
         for one in order:
             name = "broadcast" if isinstance(one.data, Receipt) else "command"
             news.append(event(one.data.model_copy(update={name: mine}), one.device, time=one.time))
-        # In one transaction or in several.
-        for part in [news] if number % 2 else [[one] for one in news]:
-            store.store_events([batch("gate-1", *part)])
+        # In one transaction or in several, each of them with the same step of all orders.
+        if number % 2:
+            whole.append(batch("gate-1", *news))
+        else:
+            for step, one in zip(apart, news, strict=True):
+                step.append(batch("gate-1", one))
+    for step in (whole, *apart):
+        store.store_events(step)
+    ends = set()
+    for mine in broadcasts:
         found = {row.device: (row.stage, row.reason) for row in store.broadcast_receipts(str(mine))[0]}
         ends.add((*sorted(found.items()), tally(store, mine)[:4]))
     assert ends == {
@@ -280,21 +288,7 @@ def test_an_agent_speaks_for_itself_only_and_not_without_end(store: ControlStore
 def test_the_receipts_of_a_county_in_one_batch(store: ControlStore) -> None:
     number = 10_000
     names = [f"agent-{index}" for index in range(number)]
-
-    def settle(connection: Connection) -> None:
-        # As inventories do, in one transaction.
-        connection.execute(insert(agents), [{"agent": name, "area": VILLAGE} for name in names])
-        speaker = {
-            "device": "speaker",
-            "abilities": " loudspeaker ",
-            "driver": "",
-            "kind": "",
-            "name": "",
-            "firmware": "",
-        }
-        connection.execute(insert(devices), [{"agent": name, **speaker} for name in names])
-
-    store._database.write(settle)
+    settle(store, dict.fromkeys(names, VILLAGE), SPEAKER)
     started = time.perf_counter()
     issue(store, Target(area=TOWNSHIP))
     issued = time.perf_counter() - started
