@@ -14,17 +14,25 @@ from pydantic_core import PydanticUndefined
 
 from village_agent.check import Row
 from village_drivers.registry import DRIVERS
+from village_wire.language import Language
+from village_wire.reasons import told
 from village_wire.states import Status, advice
 
 _STATUS_ZH: dict[Status, str] = {"ok": "正常", "degraded": "降级", "down": "故障", "unknown": "未知"}
 
 
-def check_table(rows: Sequence[Row], language: Literal["en", "zh"]) -> str:
+def check_table(rows: Sequence[Row], language: Language) -> str:
     """Return the findings of a check, one line per device and one below it for the advice."""
     chinese = language == "zh"
     head = ("状态", "设备", "驱动", "代码", "依据") if chinese else ("STATUS", "DEVICE", "DRIVER", "CODE", "EVIDENCE")
     cells = [
-        (_STATUS_ZH[row.status] if chinese else row.status, row.device or row.kind, row.driver, row.code, row.evidence)
+        (
+            _STATUS_ZH[row.status] if chinese else row.status,
+            row.device or row.kind,
+            row.driver,
+            row.code,
+            told(row.evidence, language),
+        )
         for row in rows
     ]
     lines = table([head, *cells])

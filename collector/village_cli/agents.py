@@ -15,7 +15,7 @@ from village_cli.safety import escape_json
 from village_cli.tables import Cell, Table, emit, named, say, show
 from village_cli.text import word
 from village_cli.times import local_text
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 EXAMPLES = examples("village agents", "village agents --json")
 LIST_EXAMPLES = examples("village agent list", "village agent list --json")

@@ -18,7 +18,8 @@ from village_cli.sending import goes_on_without_us
 from village_cli.tables import Cell, Table, emit, say, show
 from village_cli.text import word
 from village_cli.times import local_text
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client
@@ -126,6 +127,7 @@ def _read(file: Path) -> bytes:
         raise Failure(
             Bilingual(f"{file} can't be read: {error.strerror}.", f"无法读取 {file}：{error.strerror}。"),
             exit_code=USAGE,
+            reason=error.strerror or "",
         ) from None
     if len(content) > MAX_BYTES:
         raise Failure(
@@ -152,10 +154,12 @@ def _tell(document: dict[str, Any], language: Language, *, known: bool = False) 
         table = [[text(row, "area"), *(text(row, name) for name in columns), _percent(row)] for row in areas]
         show(Table(("area", "expected", "heard", "column_failed", "column_unknown", "coverage"), table), language)
     lacking = [
-        [_part_of(row), word(f"alert_{text(row, 'code')}", language), text(row, "reason")]
+        [_part_of(row), word(f"alert_{text(row, 'code')}", language), told(text(row, "reason"), language)]
         for row in rows(document, "not_aired")
     ]
-    lacking += [[_part_of(row), word("alert_unmapped", language), _place(row)] for row in rows(document, "unmapped")]
+    lacking += [
+        [_part_of(row), word("alert_unmapped", language), _place(row, language)] for row in rows(document, "unmapped")
+    ]
     if text(document, "status") == "System":
         say(word("alert_heartbeat", language))
     elif lacking:
@@ -168,6 +172,7 @@ def _broadcasts(found: list[dict[str, Any]], language: Language) -> Table:
     table: list[list[Cell | str]] = []
     for row in found:
         state = "taken" if row.get("taken_back") else text(row, "state")
+        problem = told(text(row, "problem"), language)
         areas = row.get("areas")
         named = [str(area) for area in areas] if isinstance(areas, list) else []
         table.append(
@@ -177,7 +182,7 @@ def _broadcasts(found: list[dict[str, Any]], language: Language) -> Table:
                 word("comma", language).join(named[:5]) + ("…" if len(named) > 5 else ""),
                 text(row, "text"),
                 local_text(row.get("end")),
-                word(f"alert_{state}", language) + (f": {text(row, 'problem')}" if text(row, "problem") else ""),
+                word(f"alert_{state}", language) + (f": {problem}" if problem else ""),
                 text(row, "broadcast"),
             ]
         )
@@ -192,14 +197,14 @@ def _list(found: list[dict[str, Any]], language: Language) -> Table:
         heard, expected = (sum(int(number(one.get(name)) or 0) for one in counts) for name in ("heard", "expected"))
         infos = rows(row, "infos")
         headline = text(infos[0], "headline") or text(infos[0], "event") if infos else ""
-        told = "taken" if row.get("replaced_by") else (text(broadcasts[0], "state") if broadcasts else "nothing")
+        state = "taken" if row.get("replaced_by") else (text(broadcasts[0], "state") if broadcasts else "nothing")
         table.append(
             [
                 local_text(row.get("received")),
                 text(row, "feed"),
                 " ".join(filter(None, (text(row, "status"), text(row, "message_type")))),
                 headline if len(headline) <= 24 else f"{headline[:23]}…",
-                word(f"alert_{told}", language),
+                word(f"alert_{state}", language),
                 f"{heard}/{expected}" if expected else "",
                 text(row, "id"),
             ]
@@ -248,9 +253,9 @@ def _part_of(row: dict[str, Any]) -> str:
     return text(row, "info") if row.get("info") else ""
 
 
-def _place(row: dict[str, Any]) -> str:
+def _place(row: dict[str, Any], language: Language) -> str:
     where = " ".join(filter(None, (text(row, "place"), text(row, "geocode"))))
-    return f"{where}: {text(row, 'reason')}"
+    return f"{where}: {told(text(row, 'reason'), language)}"
 
 
 def _percent(row: dict[str, Any]) -> str:

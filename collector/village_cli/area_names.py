@@ -9,7 +9,7 @@ from pathlib import Path
 
 from village_cli.failures import USAGE, Failure
 from village_cli.safety import safe
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: The whole country has 660,000 villages.
 _MAX_BYTES = 64 * 1024 * 1024
@@ -73,4 +73,5 @@ def _bad(path: Path, why: Bilingual) -> Failure:
             "Give a CSV file with lines such as 330110101205,Lin.", "请提供每行形如 330110101205,林村 的 CSV 文件。"
         ),
         exit_code=USAGE,
+        reason=why.en if why.zh == why.en else "",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from village_cli.failures import USAGE, Failure
 from village_cli.safety import safe
 from village_cli.text import word
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +81,7 @@ def read_secret(file: Path) -> str:
         raise Failure(
             Bilingual(f"{file} can't be read: {error.strerror}.", f"无法读取 {file}：{error.strerror}。"),
             exit_code=USAGE,
+            reason=error.strerror or "",
         ) from None
     except UnicodeDecodeError:
         secret = ""

@@ -17,7 +17,8 @@ from village_cli.options import AreaOption, JsonOption, connect, examples, setti
 from village_cli.tables import Cell, Table, emit, named, show
 from village_cli.text import word
 from village_cli.times import local_text, parse_time, rfc3339
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client
@@ -165,7 +166,7 @@ def _row(entry: Mapping[str, Any], language: Language) -> list[Cell | str]:
         text(entry, "area"),
         named(text(entry, "outcome"), language),
         _result(part(entry, "result"), language),
-        text(entry, "reason"),
+        told(text(entry, "reason"), language),
         text(entry, "address"),
     ]
 

@@ -14,7 +14,8 @@ from village_cli.tables import Cell, Table, console, on_terminal, render, say, s
 from village_cli.target import target_of
 from village_cli.text import word
 from village_cli.times import local_text
-from village_wire.bilingual import Language
+from village_wire.language import Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,15 +45,15 @@ def result(view: View, language: Language) -> None:
 def sentence(view: View, language: Language) -> str:
     """Return `3 of 4 loudspeakers sounded (75 %); failed: 1`."""
     heard, expected = view.count("heard"), view.count("expected")
-    told = [f"{word('sounded', language).format(done=heard, total=expected)} ({_percent(view.coverage)})"]
-    told += [
+    parts = [f"{word('sounded', language).format(done=heard, total=expected)} ({_percent(view.coverage)})"]
+    parts += [
         f"{word(f'standing_{standing}', language)}: {view.count(standing)}"
         for standing in _STANDINGS[1:]
         if view.count(standing)
     ]
     if not view.final:
-        told.append(word("broadcast_open", language))
-    return word("semicolon", language).join(told)
+        parts.append(word("broadcast_open", language))
+    return word("semicolon", language).join(parts)
 
 
 @contextmanager
@@ -111,13 +112,13 @@ def _sound(content: Mapping[str, Any], language: Language) -> str:
 
 
 def _lines(language: Language) -> Callable[[View], None]:
-    told: dict[str, str] = {}
+    said: dict[str, str] = {}
 
     def changed(view: View) -> None:
         for row in view.loudspeakers():
             line = row.line(language)
-            if (row.stage or row.standing not in {"waiting", "unknown"}) and told.get(row.device) != line:
-                told[row.device] = line
+            if (row.stage or row.standing not in {"waiting", "unknown"}) and said.get(row.device) != line:
+                said[row.device] = line
                 say(line)
         sys.stdout.flush()
 
@@ -155,19 +156,21 @@ def _loudspeakers(shown: list[Row], language: Language) -> Table:
 def _tell_troubles(view: View, language: Language) -> None:
     document = view.document
     if text(document, "problem"):
-        say(word("not_sent", language).format(reason=text(document, "problem")))
+        say(word("not_sent", language).format(reason=told(text(document, "problem"), language)))
     withdrawn = part(document, "withdrawn")
     if withdrawn:
-        told = word("broadcast_withdrawn_by", language)
+        withdrawal = word("broadcast_withdrawn_by", language)
         say(
-            told.format(
-                person=text(withdrawn, "by"), time=local_text(withdrawn.get("time")), reason=text(withdrawn, "reason")
+            withdrawal.format(
+                person=text(withdrawn, "by"),
+                time=local_text(withdrawn.get("time")),
+                reason=told(text(withdrawn, "reason"), language),
             ).rstrip(" :：")
         )
     voice = part(document, "voice")
     if voice and text(voice, "reason"):
-        told = word("broadcast_voice_ended", language)
-        say(told.format(seconds=text(voice, "seconds"), reason=text(voice, "reason")))
+        ended = word("broadcast_voice_ended", language)
+        say(ended.format(seconds=text(voice, "seconds"), reason=told(text(voice, "reason"), language)))
 
 
 def _percent(value: float) -> str:

@@ -12,7 +12,8 @@ from uuid import UUID
 from village_cli.documents import label, number, part, rows, text
 from village_cli.failures import USAGE, Failure
 from village_cli.text import word
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client
@@ -57,8 +58,8 @@ class Row:
         key = f"why_{self.code or self.reason.replace(' ', '_')}"
         known = word(key, language)
         if known == key:
-            return self.reason or self.evidence
-        return f"{known} ({self.reason})" if self.code and self.reason else known
+            return told(self.reason or self.evidence, language)
+        return f"{known} ({told(self.reason, language)})" if self.code and self.reason else known
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from village_cli.pinning import MAX_AUTHORITY_BYTES, context, only_certificate, 
 from village_cli.safety import escape_json
 from village_cli.sessions import Session
 from village_cli.times import duration
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: 10,000 devices take about 6 MB; what is far longer is no answer of a collector.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -66,6 +66,7 @@ class Unreachable(Failure):
                 "请启动采集端（village-collector run），或用 --url 或 VILLAGE_URL 指定地址。",
             ),
             exit_code=UNREACHABLE,
+            reason=reason,
         )
 
 
@@ -83,6 +84,7 @@ class NotACollector(Failure):
                 "请检查 --url 或 VILLAGE_URL，并确认 village 与采集端版本一致。",
             ),
             exit_code=UNREACHABLE,
+            reason=reason,
         )
 
 
@@ -90,7 +92,7 @@ class Problem(Failure):
     """The collector answered that it can't or won't (a problem document)."""
 
     def __init__(self, status: int, document: Mapping[str, Any], wait_seconds: str = "") -> None:
-        super().__init__(*_told(status, document, wait_seconds), status=status)
+        super().__init__(*_sentences(status, document, wait_seconds), status=status, reason=_detail(status, document))
 
 
 class NotLoggedIn(Problem):
@@ -284,23 +286,27 @@ def _checked(url: str) -> str:
     return address.host
 
 
-def _told(status: int, document: Mapping[str, Any], wait_seconds: str) -> tuple[Bilingual, Bilingual]:
-    detail = str(document.get("detail") or document.get("title") or f"status {status}").rstrip(".")
+def _detail(status: int, document: Mapping[str, Any]) -> str:
+    return str(document.get("detail") or document.get("title") or f"status {status}").rstrip(".")
+
+
+def _sentences(status: int, document: Mapping[str, Any], wait_seconds: str) -> tuple[Bilingual, Bilingual]:
+    detail = _detail(status, document)
     advice = document.get("advice")
     texts = advice if isinstance(advice, dict) else {}
-    told = Bilingual(f"{detail}.", f"{detail}。")
+    message = Bilingual(f"{detail}.", f"{detail}。")
     if status == 429 and re.fullmatch("[0-9]{1,7}", wait_seconds):
         span = timedelta(seconds=int(wait_seconds))
-        told = Bilingual(
+        message = Bilingual(
             f"{detail}; try again in {duration(span, 'en')}.", f"{detail}；请在 {duration(span, 'zh')}后重试。"
         )
     right = RIGHTS.get(str(document.get("right")))
     if status == 403 and right:
         area = str(document.get("area") or "")
         where = f"区域 {area} 的" if area else ""
-        told = Bilingual(told.en, f"需要{where} {document['right']}（{right}）权限，当前用户没有。")
+        message = Bilingual(message.en, f"需要{where} {document['right']}（{right}）权限，当前用户没有。")
     return (
-        told,
+        message,
         Bilingual(str(texts.get("en") or ""), str(texts.get("zh") or "")),
     )
 

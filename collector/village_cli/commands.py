@@ -15,7 +15,7 @@ from village_cli.sending import carry_out, show_command
 from village_cli.tables import Cell, Table, emit, named, show
 from village_cli.target import parse_target, target_of
 from village_cli.times import local_text
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 #: Arguments that stay text, whatever they look like.

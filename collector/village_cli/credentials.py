@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from village_cli.failures import Failure
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: A hundred collectors with authorities of 1 kB each; a longer file is not ours.
 MAX_FILE_BYTES = 1024 * 1024
@@ -206,4 +206,5 @@ def _unusable(path: Path, error: OSError) -> CredentialsUnusable:
         Bilingual(
             "Mend that, or set XDG_CONFIG_HOME to another folder.", "请修复，或将 XDG_CONFIG_HOME 设为其他目录。"
         ),
+        reason=reason,
     )

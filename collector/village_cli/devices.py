@@ -26,7 +26,8 @@ from village_cli.tables import Cell, Table, emit, named, say, show
 from village_cli.target import parse_any_device
 from village_cli.text import word
 from village_cli.times import local_text
-from village_wire.bilingual import Language
+from village_wire.language import Language
+from village_wire.reasons import told
 
 EXAMPLES = examples(
     "village devices",
@@ -99,7 +100,7 @@ def device_show(ctx: typer.Context, device: AnyDeviceArgument, as_json: JsonOpti
     say()
     say(word("readings", language))
     if text(answer.document, "readings_problem"):
-        say(text(answer.document, "readings_problem"))
+        say(told(text(answer.document, "readings_problem"), language))
     else:
         show(readings_table(answer.document), language)
     say()
@@ -125,7 +126,7 @@ def losses_table(entry: Mapping[str, Any], language: Language) -> Table:
         [
             [
                 word(f"class_{text(row, 'item_class')}", language),
-                text(row, "reason"),
+                told(text(row, "reason"), language),
                 Cell(text(row, "count"), "bold"),
                 local_text(row.get("first")),
                 local_text(row.get("last")),
@@ -148,7 +149,7 @@ def _show_entry(row: Mapping[str, Any], language: Language) -> None:
         "tags": text(row, "tags"),
         "status": word(text(row, "status"), language),
         "since": since(row, datetime.now(UTC), language),
-        "evidence": text(row, "evidence"),
+        "evidence": told(text(row, "evidence"), language),
         "advice": text(part(row, "advice"), language),
         "buffer": buffer(row, language),
         "last_seen": local_text(row.get("last_seen")),

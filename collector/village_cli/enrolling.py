@@ -15,7 +15,7 @@ from village_cli.qr import NoQrOption, show_qr, wanted
 from village_cli.tables import emit, note, say
 from village_cli.text import word
 from village_cli.times import local_text
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 ADD_EXAMPLES = examples(
     "village agent add gate-1 --area 441900003001",

@@ -16,7 +16,8 @@ from village_cli.options import AgentOption, AreaOption, JsonOption, connect, ex
 from village_cli.tables import STYLES, Cell, Table, emit, named, note, say, show
 from village_cli.text import word
 from village_cli.times import local_text, parse_time, rfc3339
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Client
@@ -116,7 +117,7 @@ def describe(event: Mapping[str, Any], language: Language) -> str:
         elif key == "stage" and language == "zh":
             words.append(word(f"stage_{shown}", language))
         else:
-            words.append(shown if key in PLAIN else f"{key}={shown}")
+            words.append(told(shown, language) if key in PLAIN else f"{key}={shown}")
     return " ".join(words)
 
 

@@ -16,7 +16,8 @@ import typer
 
 from village_cli.options import Settings
 from village_cli.safety import escape_json, safe
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
+from village_wire.reasons import told
 
 #: Ended by Ctrl-C, as shells count it: 128 + SIGINT.
 INTERRUPTED = 130
@@ -32,20 +33,34 @@ NOTHING = Bilingual("", "")
 
 
 class Failure(Exception):
-    """The command can't do what was asked. `status` is the HTTP status where the collector said so."""
+    """The command can't do what was asked. `status` is the HTTP status where the collector said so.
+
+    `reason` is what stands in both messages in English, since it comes from elsewhere.
+    """
 
     def __init__(
-        self, message: Bilingual, advice: Bilingual = NOTHING, *, exit_code: int = 1, status: int | None = None
+        self,
+        message: Bilingual,
+        advice: Bilingual = NOTHING,
+        *,
+        exit_code: int = 1,
+        status: int | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(message.en)
         self.message = message
         self.advice = advice
         self.exit_code = exit_code
         self.status = status
+        self.reason = reason
 
     def sentence(self, language: Language) -> str:
         """Return message and advice as one line, safe to print."""
-        return safe(" ".join(part for part in (self.message.of(language), self.advice.of(language)) if part))
+        message = self.message.of(language)
+        if self.reason:
+            before, found, after = message.rpartition(self.reason)
+            message = f"{before}{told(found, language)}{after}"
+        return safe(" ".join(part for part in (message, self.advice.of(language)) if part))
 
     def document(self) -> str:
         """Return the failure as a JSON problem document of schema `village.problem/1`."""

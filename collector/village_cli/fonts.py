@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from village_cli.failures import Failure
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: Outlines that a PDF can embed; fontconfig knows bitmaps, too.
 _OUTLINES = frozenset({".ttf", ".otf", ".ttc", ".otc"})
@@ -124,7 +124,8 @@ def _count(path: Path) -> int:
             head = file.read(12)
     except OSError as error:
         raise Failure(
-            Bilingual(f"{path} can't be read: {error.strerror}.", f"无法读取 {path}：{error.strerror}。")
+            Bilingual(f"{path} can't be read: {error.strerror}.", f"无法读取 {path}：{error.strerror}。"),
+            reason=error.strerror or "",
         ) from None
     return min(int.from_bytes(head[8:12], "big"), _MAX_FACES) if head[:4] == b"ttcf" else 1
 

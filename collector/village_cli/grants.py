@@ -11,7 +11,7 @@ import typer
 from village_cli.documents import rows, text
 from village_cli.failures import USAGE, Failure
 from village_cli.text import word
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 #: What stands for the whole tree; an area that was forgotten must not mean that.
 EVERYWHERE = "all"

@@ -21,7 +21,8 @@ from village_cli.options import AgentOption, AreaOption, JsonOption, connect, ex
 from village_cli.tables import STYLES, Cell, Table, console, emit, named, note, on_terminal, render, say, show
 from village_cli.text import word
 from village_cli.times import duration, local, read_time
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Client
@@ -141,15 +142,15 @@ def nagios_line(document: Mapping[str, Any], language: Language, *, empty_is_ok:
     """Return `VILLAGE WARNING - 1 degraded, 12 ok: gate-1/reader: why | ok=12;;;0 …`."""
     code = exit_code(document, empty_is_ok=empty_is_ok)
     counts = _counts(document)
-    told = ", ".join(f"{counts[status]} {word(status, language)}" for status in SEVERITY if counts[status])
+    counted = ", ".join(f"{counts[status]} {word(status, language)}" for status in SEVERITY if counts[status])
     unwell = [row for row in _sorted(document) if text(row, "status") != "ok"]
     own = part(document, "collector")
-    names = [f"{label(row)}: {text(row, 'evidence')}" for row in unwell[:MAX_NAMED]]
+    names = [f"{label(row)}: {told(text(row, 'evidence'), language)}" for row in unwell[:MAX_NAMED]]
     if len(unwell) > MAX_NAMED:
         names.append(f"+{len(unwell) - MAX_NAMED}")
     if text(own, "status") not in {"", "ok"}:
-        names.insert(0, f"{word('collector', language)}: {text(own, 'evidence')}")
-    line = told or word("none_of_status" if empty_is_ok else "nothing_seen", language)
+        names.insert(0, f"{word('collector', language)}: {told(text(own, 'evidence'), language)}")
+    line = counted or word("none_of_status" if empty_is_ok else "nothing_seen", language)
     if names:
         line += f" ({'; '.join(names)})"
     data = " ".join(f"{status}={counts[status]};;;0" for status in reversed(SEVERITY))
@@ -171,7 +172,9 @@ def health_table(document: Mapping[str, Any], language: Language, most: int | No
                 text(row, "name"),
                 named(text(row, "status"), language),
                 since(row, now, language),
-                word("semicolon", language).join(filter(None, (text(row, "evidence"), buffer(row, language)))),
+                word("semicolon", language).join(
+                    filter(None, (told(text(row, "evidence"), language), buffer(row, language)))
+                ),
                 text(part(row, "advice"), language),
             ]
             for row in listed[:most]
@@ -196,8 +199,8 @@ def buffer(row: Mapping[str, Any], language: Language) -> str:
         words.append(word("buffer_days" if days else "buffer_hours", language).format(number=amount))
     if known.get("waiting"):
         begun = read_time(known.get("waiting_since"))
-        told = word("buffer_waiting" if begun is None else "buffer_waiting_since", language)
-        words.append(told.format(number=plain(known["waiting"]), time="" if begun is None else local(begun)))
+        sentence = word("buffer_waiting" if begun is None else "buffer_waiting_since", language)
+        words.append(sentence.format(number=plain(known["waiting"]), time="" if begun is None else local(begun)))
     return word("comma", language).join(words)
 
 
@@ -206,12 +209,12 @@ def summary(document: Mapping[str, Any], language: Language, *, filtered: bool =
     counts = _counts(document)
     if not counts:
         return word("none_of_status" if filtered else "nothing_seen", language)
-    told = word("comma", language).join(
+    counted = word("comma", language).join(
         word("count", language).format(number=counts[status], status=word(status, language))
         for status in SEVERITY
         if counts[status]
     )
-    return word("summary", language).format(total=counts.total(), counts=told)
+    return word("summary", language).format(total=counts.total(), counts=counted)
 
 
 def _show(document: Mapping[str, Any], language: Language, *, filtered: bool) -> None:
@@ -282,8 +285,8 @@ def _watch_live(client: Client, document: dict[str, Any], query: Query, every: f
                     Text(summary(document, language, filtered=filtered)),
                 ]
                 if lost:
-                    told = word("lost", language).format(reason=lost.sentence(language))
-                    lines.append(Text(told, style=STYLES["down"]))
+                    away = word("lost", language).format(reason=lost.sentence(language))
+                    lines.append(Text(away, style=STYLES["down"]))
                 live.update(Group(*lines), refresh=True)
                 time.sleep(every)
                 document, lost = _refresh(client, document, query)

@@ -20,7 +20,7 @@ from village_cli.tables import emit, say, show
 from village_cli.target import Target, parse_any_device
 from village_cli.text import word
 from village_cli.times import local, parse_time, read_time, rfc3339
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client

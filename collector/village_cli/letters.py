@@ -11,6 +11,7 @@ from village_cli.failures import answering
 from village_cli.options import JsonOption, connect, examples, settings_of
 from village_cli.tables import Cell, Table, emit, show
 from village_cli.times import local_text
+from village_wire.reasons import told
 
 #: Enough to recognise a message by; the whole is in the JSON.
 SHOWN_CHARACTERS = 80
@@ -33,6 +34,7 @@ def dead_letters(
     if as_json:
         emit(answer.text)
         return
+    language = settings_of(ctx).language
     table = Table(
         ("received", "agent", "topic", "reason", "content"),
         [
@@ -40,10 +42,10 @@ def dead_letters(
                 local_text(row.get("received")),
                 Cell(text(row, "agent"), "bold"),
                 text(row, "topic"),
-                text(row, "reason"),
+                told(text(row, "reason"), language),
                 text(row, "content")[:SHOWN_CHARACTERS],
             ]
             for row in rows(answer.document, "letters")
         ],
     )
-    show(table, settings_of(ctx).language)
+    show(table, language)

@@ -29,7 +29,8 @@ from village_cli.tables import note, say
 from village_cli.target import parse_target
 from village_cli.text import word
 from village_cli.times import parse_span
-from village_wire.bilingual import Language
+from village_wire.language import Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Client
@@ -124,7 +125,7 @@ def broadcast_live(
         seconds = number(spoken.get("seconds")) or 0.0
         note(word("live_spoken", language).format(seconds=f"{seconds:.1f}", id=identity))
         if text(spoken, "reason"):
-            note(word("live_cut", language).format(reason=text(spoken, "reason")))
+            note(word("live_cut", language).format(reason=told(text(spoken, "reason"), language)))
         answer = client.get(f"/broadcasts/{identity}", SCHEMA)
         if wait:
             answer = follow(client, answer, language, as_json=as_json)

@@ -19,7 +19,7 @@ from village_cli.safety import escape_json
 from village_cli.tables import emit, emit_done, note, say
 from village_cli.text import word
 from village_cli.times import local_text
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client

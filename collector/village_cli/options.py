@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from village_wire.bilingual import Language
+from village_wire.language import Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client

@@ -11,7 +11,7 @@ from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import JsonOption, NewPasswordFileOption, PasswordFileOption, connect, examples, settings_of
 from village_cli.tables import emit_done, say
 from village_cli.text import word
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 EXAMPLES = examples("village passwd", "village passwd --password-file old.txt --new-password-file new.txt")
 

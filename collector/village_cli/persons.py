@@ -15,7 +15,7 @@ from village_cli.options import JsonOption, YesOption, connect, examples, settin
 from village_cli.tables import Cell, Table, emit, say, show
 from village_cli.text import word
 from village_cli.times import local_text
-from village_wire.bilingual import Language
+from village_wire.language import Language
 
 SCHEMA = "village.person/1"
 

@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 
 from village_cli.failures import UNREACHABLE, USAGE, Failure
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: An authority's certificate takes 1 kB.
 MAX_AUTHORITY_BYTES = 64 * 1024
@@ -32,8 +32,10 @@ class InvalidAuthority(Failure):
 class CertificateRefused(Failure):
     """The server's certificate is not one that is trusted: nothing was sent to it. `unknown_authority` tells whether its signer is the reason."""
 
-    def __init__(self, message: Bilingual, advice: Bilingual, *, unknown_authority: bool = False) -> None:
-        super().__init__(message, advice, exit_code=UNREACHABLE)
+    def __init__(
+        self, message: Bilingual, advice: Bilingual, reason: str = "", *, unknown_authority: bool = False
+    ) -> None:
+        super().__init__(message, advice, exit_code=UNREACHABLE, reason=reason)
         self.unknown_authority = unknown_authority
 
 
@@ -81,6 +83,7 @@ def read_authority(file: Path) -> str:
         raise Failure(
             Bilingual(f"{file} can't be read: {error.strerror}.", f"无法读取 {file}：{error.strerror}。"),
             exit_code=USAGE,
+            reason=error.strerror or "",
         ) from None
     except UnicodeDecodeError:
         pem = ""
@@ -126,6 +129,7 @@ def refused(url: str, error: ssl.SSLCertVerificationError, *, pinned: bool) -> C
                 "Use an address that the certificate names, or have this one added to [api] names of the collector.",
                 "请使用证书中列出的地址，或在采集端配置 [api] names 中加入该地址。",
             ),
+            reason,
         )
     if error.verify_code in _OTHER_TIME:
         return CertificateRefused(
@@ -136,6 +140,7 @@ def refused(url: str, error: ssl.SSLCertVerificationError, *, pinned: bool) -> C
                 "Check this machine's clock, then the collector's log: it renews its certificate by itself.",
                 "请先检查本机时钟，再查看采集端日志：采集端会自动更新证书。",
             ),
+            reason,
         )
     if pinned:
         return CertificateRefused(
@@ -149,6 +154,7 @@ def refused(url: str, error: ssl.SSLCertVerificationError, *, pinned: bool) -> C
                 " the fingerprint that they read to you.",
                 "请向采集端管理员确认 CA 是否已更换。若已更换，请用对方告知的指纹运行 village login --fingerprint。",
             ),
+            reason,
             unknown_authority=True,
         )
     return CertificateRefused(
@@ -160,5 +166,6 @@ def refused(url: str, error: ssl.SSLCertVerificationError, *, pinned: bool) -> C
             f"Log in with `village login --url {url}`, which shows its fingerprint; programs give VILLAGE_CA.",
             f"请运行 village login --url {url} 核对指纹并登录；程序请设置 VILLAGE_CA。",
         ),
+        reason,
         unknown_authority=True,
     )

@@ -13,7 +13,7 @@ from village_cli.failures import Failure
 from village_cli.safety import safe
 from village_cli.text import word
 from village_cli.times import local
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 #: Months are of China's time, which knows no summer time.
 _CHINA = timezone(timedelta(hours=8))

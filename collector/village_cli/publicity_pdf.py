@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from village_cli.failures import Failure
 from village_cli.publicity_figures import Making, Report
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 if TYPE_CHECKING:
     from fpdf import FPDF

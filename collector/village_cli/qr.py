@@ -9,7 +9,7 @@ import typer
 
 from village_cli.tables import console, note, on_terminal
 from village_cli.text import word
-from village_wire.bilingual import Language
+from village_wire.language import Language
 
 NoQrOption = Annotated[bool, typer.Option("--no-qr", help="No QR code. 不显示二维码。")]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from village_cli.broadcast_watch import SCHEMA, Row, View, broadcast_id
 from village_cli.text import word
-from village_wire.bilingual import Language
+from village_wire.language import Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client

@@ -21,7 +21,7 @@ from village_cli.safety import safe
 from village_cli.saving import refuse_existing, save
 from village_cli.tables import Cell, Table, emit, note, say, show
 from village_cli.text import word
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 SCHEMA = "village.publicity/1"
 _MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])", re.ASCII)

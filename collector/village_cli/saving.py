@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from village_cli.failures import Failure
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: Given by file systems that have no hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
@@ -39,6 +39,7 @@ def save(path: Path, content: bytes, *, force: bool) -> None:
         raise Failure(
             Bilingual(f"{path} can't be written: {error.strerror}.", f"无法写入 {path}：{error.strerror}。"),
             Bilingual("Choose another file.", "请指定其他文件。"),
+            reason=error.strerror or "",
         ) from None
     finally:
         if temporary is not None:

@@ -15,10 +15,10 @@ from village_cli.documents import part, rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AreaOption, JsonOption, ToOption, connect, examples, settings_of
 from village_cli.tables import Cell, Table, emit, say, show
-from village_cli.target import parse_target, target_of
+from village_cli.target import Target, parse_target, target_of
 from village_cli.text import word
 from village_cli.times import local_text
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 if TYPE_CHECKING:
     from village_cli.client import Client
@@ -93,7 +93,7 @@ def schedule_import(
     from village_wire.ics.lines import InvalidCalendar
     from village_wire.ics.reading import read_calendar
 
-    target = parse_target(to)
+    target = _place(to)
     folder, content = _read(file)
     try:
         entries = read_calendar(content)
@@ -102,6 +102,7 @@ def schedule_import(
             Bilingual(f"{file} can't be imported: {error}.", f"无法导入 {file}：{error}。"),
             Bilingual("Correct the file there, and import it again.", "请修改该处后重新导入。"),
             exit_code=USAGE,
+            reason=str(error),
         ) from None
     with connect(ctx) as client:
         programmes = [_programme(client, entry, folder) for entry in entries]
@@ -161,7 +162,7 @@ def schedule_remove(
 
     删除节目；在线代理立即停止播放。
     """
-    body = {"target": parse_target(to).document(), "programmes": ids}
+    body = {"target": _place(to).document(), "programmes": ids}
     with connect(ctx) as client:
         answer = client.post("/schedules/remove", ONE, body)
     if as_json:
@@ -169,6 +170,20 @@ def schedule_remove(
         return
     language = settings_of(ctx).language
     say(word("removed", language).format(count=len(ids), total=len(rows(answer.document, "programmes"))))
+
+
+def _place(to: str) -> Target:
+    """Return the target of a schedule, which lies at one place: what tags alone stand for may change with each box."""
+    target = parse_target(to)
+    if target.tags and not target.area and not target.agent:
+        raise Failure(
+            Bilingual(f"Programmes belong to a place, not to {target} alone.", f"节目须指定地点，不能只写 {target}。"),
+            Bilingual(
+                f"Write the area before it: 441900003001/{target}.", f"请在前面写明区域：441900003001/{target}。"
+            ),
+            exit_code=USAGE,
+        )
+    return target
 
 
 def _read(file: str) -> tuple[Path, str]:
@@ -180,11 +195,12 @@ def _read(file: str) -> tuple[Path, str]:
         with Path(file).open("rb") as opened:
             return Path(file).parent, opened.read(MAX_FILE_BYTES + 1).decode()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "UTF-8"
+        reason = error.strerror or "" if isinstance(error, OSError) else "UTF-8"
         raise Failure(
             Bilingual(f"{file} can't be read: {reason}.", f"无法读取 {file}：{reason}。"),
             Bilingual("Give a calendar file in UTF-8.", "请提供 UTF-8 编码的日历文件。"),
             exit_code=USAGE,
+            reason=reason,
         ) from None
 
 
@@ -215,7 +231,7 @@ def _item(client: Client, piece: Piece, folder: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror or "" if isinstance(error, OSError) else str(error)
         raise Failure(
             Bilingual(
                 f"The attached file {piece.sound[:200]} can't be read: {reason}.",
@@ -223,6 +239,7 @@ def _item(client: Client, piece: Piece, folder: Path) -> dict[str, Any]:
             ),
             Bilingual("Put it beside the calendar file.", "请将其放在日历文件旁。"),
             exit_code=USAGE,
+            reason=reason,
         ) from None
     answer = client.upload("/audio", "village.audio/1", [content], len(content))
     return {"audio": text(answer.document, "sha256")}

@@ -15,7 +15,7 @@ from village_cli.passwords import given_or_asked
 from village_cli.qr import NoQrOption, show_qr, wanted
 from village_cli.tables import say
 from village_cli.text import word
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 ENABLE_EXAMPLES = examples("village totp enable", "village totp enable --no-qr")
 DISABLE_EXAMPLES = examples("village totp disable")

@@ -16,7 +16,8 @@ from village_cli.tables import STYLES, console, emit, note, on_terminal, say
 from village_cli.target import Target
 from village_cli.text import word
 from village_cli.waiting import SCHEMA, DeviceResult, command_id, coverage, send, watch
-from village_wire.bilingual import Language
+from village_wire.language import Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client
@@ -76,7 +77,7 @@ def show_command(ctx: typer.Context, identity: str, *, as_json: bool, done_key: 
         answer = client.get(f"/commands/{command_id({'id': identity})}", SCHEMA)
     if not as_json:
         if text(answer.document, "problem"):
-            say(word("not_sent", language).format(reason=text(answer.document, "problem")))
+            say(word("not_sent", language).format(reason=told(text(answer.document, "problem"), language)))
         for result in coverage(answer.document).results:
             say(line(result, language))
     finish(answer, language, done_key=done_key, as_json=as_json)
@@ -95,7 +96,7 @@ def finish(answer: Answer, language: Language, *, done_key: str, as_json: bool) 
 
 def line(result: DeviceResult, language: Language) -> str:
     """Return `gate-1/speaker  done  why`."""
-    return "  ".join(filter(None, (result.device, word(result.outcome, language), result.reason)))
+    return "  ".join(filter(None, (result.device, word(result.outcome, language), told(result.reason, language))))
 
 
 def _sent(client: Client, target: Target, arguments: Mapping[str, Any], expires: str) -> Answer:

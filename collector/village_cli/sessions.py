@@ -11,7 +11,7 @@ from typing import Literal
 
 from village_cli.failures import USAGE, Failure
 from village_cli.options import DEFAULT_URL, Settings
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: What a token may look like; its text is never shown, so a wrong one is told only as wrong.
 _TOKEN = re.compile(r"[!-~]{1,512}", re.ASCII)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import IO
 
 from village_cli.failures import USAGE, Failure
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: Speech is clear at this rate, and 4G carries it.
 BITRATE = "24k"

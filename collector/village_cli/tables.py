@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from village_cli.safety import escape_json, safe
 from village_cli.text import word
-from village_wire.bilingual import Language
+from village_wire.language import Language
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

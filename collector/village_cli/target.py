@@ -9,7 +9,7 @@ from typing import Any
 
 from village_cli.documents import text as member
 from village_cli.failures import USAGE, Failure
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 #: What begins like an area code is one, although twelve digits would also do as the id of an agent.
 _LIKE_AREA = re.compile(r"[0-9]{12}(-[gh].*)?", re.ASCII | re.DOTALL)
@@ -34,6 +34,7 @@ class InvalidTarget(Failure):
                 "（tag:school、441900003001/tag:school,clinic）。",
             ),
             exit_code=USAGE,
+            reason="" if chinese else reason,
         )
 
 

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from village_cli.failures import USAGE, Failure
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 _SPAN = re.compile(r"([0-9]{1,9})(s|m|h|d|w)", re.ASCII)
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):[0-5][0-9]", re.ASCII)

@@ -14,7 +14,7 @@ from village_cli.options import JsonOption, YesOption, connect, examples, settin
 from village_cli.tables import Cell, Table, emit, emit_done, note, say, show
 from village_cli.text import word
 from village_cli.times import local_text, parse_span
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 SECONDS_A_DAY = 86400
 

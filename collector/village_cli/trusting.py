@@ -13,7 +13,7 @@ from village_cli.pinning import CertificateRefused, fingerprint, parse_fingerpri
 from village_cli.sessions import Session
 from village_cli.tables import note
 from village_cli.text import word
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 
 class OtherFingerprint(Failure):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from village_cli.documents import text
 from village_cli.failures import USAGE, Failure
 from village_cli.text import word
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 if TYPE_CHECKING:
     from village_cli.client import Client
@@ -36,6 +36,7 @@ def upload(client: Client, path: Path, language: Language, *, quiet: bool) -> st
         raise Failure(
             Bilingual(f"{path} can't be read: {error.strerror}.", f"无法读取 {path}：{error.strerror}。"),
             exit_code=USAGE,
+            reason=error.strerror or "",
         ) from None
     return text(answer.document, "sha256")
 

@@ -22,8 +22,8 @@ from village_cli.text import word
 from village_cli.times import local
 from village_wire.audit import Seal
 from village_wire.audit_verification import Finding, StoredEntry, Verifier
-from village_wire.bilingual import Bilingual, Language
 from village_wire.clocks import format_time
+from village_wire.language import Bilingual, Language
 from village_wire.signed import decode_public_key, encode_public_key
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ FINDINGS: Mapping[str, Bilingual] = {
 class UnusableOption(Failure):
     """A seal or a key that was given is none."""
 
-    def __init__(self, english: str, chinese: str) -> None:
-        super().__init__(Bilingual(english, chinese), exit_code=USAGE)
+    def __init__(self, english: str, chinese: str, reason: str = "") -> None:
+        super().__init__(Bilingual(english, chinese), exit_code=USAGE, reason=reason)
 
 
 class AnotherKey(Failure):
@@ -266,4 +266,6 @@ def _lines(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8", errors="replace") as file:
             yield from file
     except OSError as error:
-        raise UnusableOption(f"{path}: {error.strerror}.", f"{path}：{error.strerror}。") from None
+        raise UnusableOption(
+            f"{path}: {error.strerror}.", f"{path}：{error.strerror}。", error.strerror or ""
+        ) from None

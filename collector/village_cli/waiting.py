@@ -12,7 +12,8 @@ from village_cli.documents import label, part, plain, rows, text
 from village_cli.target import Target
 from village_cli.text import word
 from village_cli.times import parse_span
-from village_wire.bilingual import Language
+from village_wire.language import Language
+from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client
@@ -60,16 +61,18 @@ class Coverage:
 
     def sentence(self, done_key: str, language: Language) -> str:
         """Return `3 of 4 … sounded; missing: gate-2/speaker (reason)`; `done_key` is a key of `text.WORDS`."""
-        told = [word(done_key, language).format(done=self.done, total=len(self.results))]
+        parts = [word(done_key, language).format(done=self.done, total=len(self.results))]
         lacking = [result for result in self.results if result.outcome in {"refused", "failed", "missing"}]
         still = [result for result in self.results if result.outcome in {"waiting", "accepted"}]
         comma = word("comma", language)
         if lacking:
-            names = (f"{item.device} ({item.reason or word(item.outcome, language)})" for item in lacking)
-            told.append(word("lacking", language).format(list=comma.join(names)))
+            names = (
+                f"{item.device} ({told(item.reason, language) or word(item.outcome, language)})" for item in lacking
+            )
+            parts.append(word("lacking", language).format(list=comma.join(names)))
         if still:
-            told.append(word("open", language).format(list=comma.join(item.device for item in still)))
-        return word("semicolon", language).join(told)
+            parts.append(word("open", language).format(list=comma.join(item.device for item in still)))
+        return word("semicolon", language).join(parts)
 
 
 def coverage(document: Mapping[str, Any]) -> Coverage:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from village_agent.identity.certificates import BadCertificate, check_certificate
 from village_agent.identity.folder import Identity
 from village_agent.identity.standing import standing
+from village_wire.language import Language
+from village_wire.reasons import told
 from village_wire.states import Status, advice
 
 SCHEMA = "village-agent.identity/1"
@@ -65,7 +67,7 @@ def key_fingerprint(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-def text(identity: Identity, now: datetime, language: Literal["en", "zh"]) -> str:
+def text(identity: Identity, now: datetime, language: Language) -> str:
     """Return the identity for people."""
     document = describe(identity, now)
     keys = document["command_keys"]
@@ -74,7 +76,7 @@ def text(identity: Identity, now: datetime, language: Literal["en", "zh"]) -> st
         ("area       区域", document["area"]),
         ("broker     服务器", document["broker"]),
         ("API        接口", document["api"]),
-        ("certificate 证书", f"{document['status']}: {document['evidence']}"),
+        ("certificate 证书", told(f"{document['status']}: {document['evidence']}", language)),
         ("command keys 命令密钥", f"document {keys['number']}"),
         *(
             ("", f"{key['fingerprint']} {'until ' + key['until'] if key['until'] else ''}".rstrip())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from village_cli.text import alerts, broadcasts, people, sentences, values
-from village_wire.bilingual import Bilingual, Language
+from village_wire.language import Bilingual, Language
 
 #: Words by key. Sentences have named places for `str.format`.
 WORDS: Mapping[str, Bilingual] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 WORDS: Final[Mapping[str, Bilingual]] = {
     # Broadcasts

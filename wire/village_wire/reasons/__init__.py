@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from village_wire.bilingual import Language
+from village_wire.language import Language
 
 #: Longer texts are shown as they are; no reason is so long.
 MAX_CHARACTERS = 4000

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 from village_wire.reasons import (
     agent,
     alerts,

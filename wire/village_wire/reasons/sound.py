@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 SENTENCES: Final = (
     # Cards and tracks

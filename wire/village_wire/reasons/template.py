@@ -10,7 +10,7 @@ import string
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from village_wire.bilingual import Bilingual
+from village_wire.language import Bilingual
 
 
 class Template(NamedTuple):
