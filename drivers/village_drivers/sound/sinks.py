@@ -173,7 +173,10 @@ class _PlayerSink:
 
     @property
     def heard_bytes(self) -> int:
-        return max(0, min(self._sound, self._written - self._before - self._unheard))
+        heard, since = self._written - self._unheard, self._timing.heard_from
+        if since is not None:
+            heard = min(self._written, round((time.monotonic() - since) * RATE) * SAMPLE_BYTES)
+        return max(0, min(self._sound, heard - self._before))
 
     async def align(self, at: float) -> float:
         self._started = time.monotonic()

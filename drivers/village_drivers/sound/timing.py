@@ -12,6 +12,8 @@ from village_drivers.sound.pulse_device import PulseDevice
 
 #: So many observations are needed; each may be late by as much as the processor is busy, none is early.
 _ENOUGH, _KEPT = 5, 20
+#: So many know of a gap already.
+_RECENT = 3
 #: The first positions that PulseAudio tells are guesses.
 _SETTLED_SECONDS = 0.05
 _HELD_BYTES = 4096
@@ -27,6 +29,10 @@ class Timing(Protocol):
     @property
     def origin(self) -> float | None:
         """When the first byte was heard, as if all since had followed it without a gap; None while that is not known."""
+
+    @property
+    def heard_from(self) -> float | None:
+        """As `origin` since the last gap, rather too late than too early; None where only `origin` can be known."""
 
     def hear(self, piece: bytes) -> bytes:
         """Take what the player says, and return what of it is a complaint."""
@@ -64,6 +70,12 @@ class PulseTiming(_Observations):
         super().__init__()
         self._device = device
 
+    @property
+    def heard_from(self) -> float | None:
+        """See `Timing`."""
+        recent = list(self._seen)[-_RECENT:]
+        return max(recent) if len(recent) == _RECENT else None
+
     def hear(self, piece: bytes) -> bytes:
         """See `Timing`."""
         now = time.monotonic()
@@ -84,6 +96,9 @@ class CardTiming(_Observations):
 
     `aplay --verbose` tells how large both are; until then they are what was asked for.
     """
+
+    #: The card's own delay is not known.
+    heard_from = None
 
     def __init__(self, buffer_seconds: float) -> None:
         super().__init__()

@@ -25,6 +25,21 @@ def test_pulseaudio_tells_how_much_was_heard(monkeypatch: pytest.MonkeyPatch) ->
     assert told.origin == pytest.approx(100.0, abs=0.001)
 
 
+def test_after_a_gap_nothing_counts_as_heard_that_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    told = PulseTiming(PulseDevice("horn"))
+    gap = 0.0
+    for step in range(1, 30):
+        now = 100.0 + step * 0.05
+        gap = 0.4 if step > 20 else 0.0
+        if gap and told.heard_from is not None and step > 21:
+            assert told.heard_from == pytest.approx(100.4, abs=0.001)
+        told.hear(b"Time: %.3f sec; Latency: 166298 usec.        \r" % (step * 0.05 - gap))
+    assert told.heard_from == pytest.approx(100.4, abs=0.001)
+    assert CardTiming(0.2).heard_from is None
+
+
 def test_complaints_are_told_and_nothing_else() -> None:
     told = PulseTiming(PulseDevice("horn"))
     assert told.hear(b"Stream successfully created.\nStream err") == b""
