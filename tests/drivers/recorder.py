@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from village_drivers.kit import BrokerPort, BrokerSettings, Driver, DriverEvent, Report
+from village_drivers.kit import BrokerPort, BrokerSettings, Driver, DriverError, DriverEvent, Report
 from village_wire.points import Value, encode_point
 from village_wire.states import ADVICE, Status
 
@@ -84,3 +84,12 @@ async def running(driver: Driver, report: Report, *, may_end: bool = False) -> A
         await asyncio.wait([task])
         if not may_end and not task.cancelled():
             task.result()
+
+
+async def ended(task: asyncio.Task[None], seconds: float = 10.0) -> DriverError:
+    """Wait for a driver to end; return why it did."""
+    async with asyncio.timeout(seconds):
+        await asyncio.wait([task])
+    error = task.exception()
+    assert isinstance(error, DriverError), error
+    return error

@@ -1,60 +1,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from tests.drivers.mqtt.kit import emulators, make_driver
 from tests.drivers.mqtt.messages import CASES, expected_of, messages_of
-from tests.drivers.recorder import Recorder, running
+from tests.drivers.recorder import Recorder, ended, running
 from tests.peers.mosquitto import Mosquitto
 from village_agent.site_broker import AgentServices
 from village_drivers.abilities import Door, Switch, abilities_of
-from village_drivers.kit import BrokerSettings, Driver, DriverError, Misconfigured, NotConnected
+from village_drivers.kit import BrokerSettings, Driver, Misconfigured, NotConnected
 from village_drivers.mqtt import driver as module
 from village_drivers.mqtt.config import MqttConfig
 from village_drivers.mqtt.driver import MqttDevices
 from village_drivers.registry import DRIVERS
-from village_emulators.mqtt_devices import EmulatedSite
-
-
-class _Heard:
-    """What the emulated devices did, collected from their threads."""
-
-    def __init__(self) -> None:
-        self.changes: list[dict[str, Any]] = []
-        self._loop = asyncio.get_running_loop()
-        self._new = asyncio.Event()
-
-    def __call__(self, change: dict[str, Any]) -> None:
-        self.changes.append(change)
-        self._loop.call_soon_threadsafe(self._new.set)
-
-    async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
-        async with asyncio.timeout(seconds):
-            while not condition():
-                self._new.clear()
-                await self._new.wait()
-
-
-def _driver(broker: Mosquitto, folder: Path, **more: Any) -> MqttDevices:
-    config = MqttConfig.model_validate({"id": "site", "driver": "mqtt", "broker": broker.url, **more})
-    return MqttDevices(config, AgentServices("driver-under-test", folder))
-
-
-@asynccontextmanager
-async def _emulators(broker: Mosquitto) -> AsyncIterator[tuple[EmulatedSite, _Heard]]:
-    heard = _Heard()
-    site = EmulatedSite(heard)
-    site.start(broker.url)
-    try:
-        yield site, heard
-    finally:
-        await asyncio.to_thread(site.stop)
 
 
 async def _all_ok(driver: Driver, report: Recorder) -> None:
@@ -77,14 +40,6 @@ def _siren(driver: Driver) -> Switch:
     handle = driver.devices()["emulated-siren"].handle
     assert isinstance(handle, Switch)
     return handle
-
-
-async def _ended(task: asyncio.Task[None]) -> DriverError:
-    async with asyncio.timeout(10):
-        await asyncio.wait([task])
-    error = task.exception()
-    assert isinstance(error, DriverError), error
-    return error
 
 
 def test_it_stands_in_the_registry() -> None:
@@ -116,8 +71,8 @@ def test_every_field_has_a_description_and_an_example() -> None:
 
 
 async def test_devices_announce_themselves(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (site, _):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             assert {name: (device.kind, abilities_of(device.handle)) for name, device in driver.devices().items()} == {
@@ -132,14 +87,14 @@ async def test_devices_announce_themselves(tmp_path: Path) -> None:
 async def test_broker_without_devices_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TICK_SECONDS", 0.05)
     async with Mosquitto(tmp_path) as broker:
-        driver, report = _driver(broker, tmp_path), Recorder()
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await report.until(lambda: report.status("site") == "degraded not_announced")
 
 
 async def test_switch_is_confirmed(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (_, heard):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _siren(driver).switch(True)
@@ -150,8 +105,8 @@ async def test_switch_is_confirmed(tmp_path: Path) -> None:
 
 
 async def test_lock_opens_and_is_secured(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (_, heard):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _door(driver).unlock(0.3)
@@ -162,8 +117,8 @@ async def test_lock_opens_and_is_secured(tmp_path: Path) -> None:
 
 
 async def test_second_unlock_prolongs_the_first(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (_, heard):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _door(driver).unlock(0.2)
@@ -175,8 +130,8 @@ async def test_second_unlock_prolongs_the_first(tmp_path: Path) -> None:
 
 
 async def test_lock_is_secured_when_the_driver_stops(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_, heard):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (_, heard):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _door(driver).unlock(60)
@@ -186,17 +141,17 @@ async def test_lock_is_secured_when_the_driver_stops(tmp_path: Path) -> None:
 
 
 async def test_lock_left_open_by_a_power_cut_is_secured_by_the_next_start(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (_site, heard):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (_site, heard):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True) as task:
             await _all_ok(driver, report)
             await _door(driver).unlock(60)
             # The lock hears nothing of the end, as if the box had lost power.
             await broker.kill()
-            assert (await _ended(task)).code == "broker_lost"
+            assert (await ended(task)).code == "broker_lost"
         assert (tmp_path / "site.json").exists()
         await broker.start()
-        driver, report = _driver(broker, tmp_path), Recorder()
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await heard.until(lambda: heard.changes[-1]["locked"])
             await report.until(lambda: report.status("emulated-lock") == "ok works", 10)
@@ -207,8 +162,8 @@ async def test_lock_left_open_by_a_power_cut_is_secured_by_the_next_start(tmp_pa
 
 async def test_deaf_device_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.3)
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (site, _):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             site.obey("deaf emulated-lock on")
@@ -220,8 +175,8 @@ async def test_deaf_device_is_no_answer(tmp_path: Path, monkeypatch: pytest.Monk
 async def test_lock_that_cannot_be_secured_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.3)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.1)
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, heard):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (site, heard):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await _door(driver).unlock(0.5)
@@ -233,8 +188,8 @@ async def test_lock_that_cannot_be_secured_says_so(tmp_path: Path, monkeypatch: 
 
 
 async def test_device_that_dies_is_offline_by_its_last_will(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (site, _):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             await asyncio.to_thread(site.siren.die)
@@ -245,8 +200,8 @@ async def test_device_that_dies_is_offline_by_its_last_will(tmp_path: Path) -> N
 
 
 async def test_killed_broker_ends_the_driver_and_waiting_commands(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (site, _):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True) as task:
             await _all_ok(driver, report)
             site.obey("deaf emulated-siren on")
@@ -256,7 +211,7 @@ async def test_killed_broker_ends_the_driver_and_waiting_commands(tmp_path: Path
             with pytest.raises(NotConnected) as caught:
                 await switching
             assert caught.value.code == "broker_lost"
-            assert (await _ended(task)).code == "broker_lost"
+            assert (await ended(task)).code == "broker_lost"
         await broker.start()
         async with running(driver, report, may_end=True):
             report.states.clear()
@@ -264,8 +219,8 @@ async def test_killed_broker_ends_the_driver_and_waiting_commands(tmp_path: Path
 
 
 async def test_cancelled_command_leaves_nothing_behind(tmp_path: Path) -> None:
-    async with Mosquitto(tmp_path) as broker, _emulators(broker) as (site, _):
-        driver, report = _driver(broker, tmp_path), Recorder()
+    async with Mosquitto(tmp_path) as broker, emulators(broker) as (site, _):
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with running(driver, report, may_end=True):
             await _all_ok(driver, report)
             site.obey("deaf emulated-siren on")
@@ -279,7 +234,7 @@ async def test_cancelled_command_leaves_nothing_behind(tmp_path: Path) -> None:
 
 async def test_broker_that_is_not_there(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path)
-    driver = _driver(broker, tmp_path)
+    driver = make_driver(broker, tmp_path)
     with pytest.raises(NotConnected) as caught:
         await driver.run(Recorder())
     assert caught.value.code == "broker_lost"
@@ -288,7 +243,7 @@ async def test_broker_that_is_not_there(tmp_path: Path) -> None:
 async def test_wrong_password_is_the_configurations_fault(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("wrong\n")
     async with Mosquitto(tmp_path, "allow_anonymous false\n") as broker:
-        driver = _driver(broker, tmp_path, username="x", password_file=str(tmp_path / "password"))
+        driver = make_driver(broker, tmp_path, username="x", password_file=str(tmp_path / "password"))
         with pytest.raises(Misconfigured) as caught:
             await driver.run(Recorder())
         assert caught.value.code == "unauthorised"
@@ -296,7 +251,7 @@ async def test_wrong_password_is_the_configurations_fault(tmp_path: Path) -> Non
 
 
 async def test_password_file_that_is_not_there(tmp_path: Path) -> None:
-    driver = _driver(Mosquitto(tmp_path), tmp_path, password_file=str(tmp_path / "absent"))
+    driver = make_driver(Mosquitto(tmp_path), tmp_path, password_file=str(tmp_path / "absent"))
     with pytest.raises(Misconfigured, match="absent"):
         await driver.run(Recorder())
 
@@ -306,7 +261,7 @@ async def test_recorded_devices_through_a_real_broker(tmp_path: Path) -> None:
     for case in CASES:
         expected |= expected_of(case)["devices"]
     async with Mosquitto(tmp_path) as broker:
-        driver, report = _driver(broker, tmp_path), Recorder()
+        driver, report = make_driver(broker, tmp_path), Recorder()
         async with AgentServices("recorder", tmp_path).connect_broker(BrokerSettings(broker.url)) as port:
             for case in CASES:
                 for message in messages_of(case):
@@ -326,7 +281,7 @@ async def test_devices_that_keep_no_announcement_are_asked_for_it(tmp_path: Path
         AgentServices("listener", tmp_path).connect_broker(BrokerSettings(broker.url)) as port,
     ):
         await port.subscribe("homeassistant/status")
-        async with running(_driver(broker, tmp_path), Recorder(), may_end=True):
+        async with running(make_driver(broker, tmp_path), Recorder(), may_end=True):
             async with asyncio.timeout(10):
                 message = await anext(port.messages())
         assert (message.payload, message.retained) == (b"online", False)
