@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypedDict
 
 from village_collector.api.access import Broadcaster, Viewer
-from village_collector.api.broadcasts import TrackRequest
+from village_collector.api.broadcasts import TrackRequest, why_nobody
 from village_collector.api.commands import check_target, shown_target
 from village_collector.api.common import AreaQuery, answer
 from village_collector.api.deps import Deps, Provided
@@ -23,8 +23,8 @@ from village_collector.schedules.publicity import totals
 from village_collector.stores.publicity_records import month_of
 from village_collector.stores.schedule_records import ScheduleRecord
 from village_wire.areas import contains
-from village_wire.broadcasts import Category
-from village_wire.commands import MAX_SPOKEN
+from village_wire.broadcasts import LOUDSPEAKER_ABILITIES, Category
+from village_wire.commands import MAX_SPOKEN, Target
 from village_wire.events import first_problem
 from village_wire.recurrence import InvalidRecurrence, Recurrence
 from village_wire.schedules import (
@@ -123,9 +123,10 @@ class ScheduleEntry(TypedDict):
 
 
 class ScheduleDocument(ScheduleEntry):
-    """`village.schedule/1`."""
+    """`village.schedule/1`; `loudspeakers` is how many the target has at present."""
 
     schema: str
+    loudspeakers: int
 
 
 class SchedulesDocument(TypedDict):
@@ -190,6 +191,17 @@ async def change(deps: Provided, caller: Broadcaster, request: ScheduleRequest) 
     """
     target = lasting(request.target)
     area = await check_target(deps, caller, target, "broadcast", action="schedule.change")
+    if target.device is not None and request.programmes and not await asyncio.to_thread(_loudspeakers, deps, target):
+        problem = await asyncio.to_thread(why_nobody, deps, target)
+        await deps.audit.failed(
+            caller.person,
+            caller.address,
+            "schedule.change",
+            target=shown_target(target),
+            area=area,
+            reason=problem.detail,
+        )
+        raise problem
     programmes = [await _programme(deps, one) for one in request.programmes]
     ids = [programme.id for programme in programmes]
     if len(set(ids)) < len(ids):
@@ -299,7 +311,13 @@ def _concerns(place: str, area: str, *, above: bool) -> bool:
 
 
 def _document(deps: Deps, record: ScheduleRecord) -> Response:
-    return answer("schedule", {**_entry(deps, record)})
+    return answer("schedule", {**_entry(deps, record), "loudspeakers": _loudspeakers(deps, record.schedule.target)})
+
+
+def _loudspeakers(deps: Deps, target: Target) -> int:
+    """Return how many loudspeakers a target has at present. Blocks on the store."""
+    place = {"area": target.area, "agent": target.agent, "device": target.device}
+    return len(deps.control.receivers(LOUDSPEAKER_ABILITIES, **place, tags=target.tags))
 
 
 def _entry(deps: Deps, record: ScheduleRecord) -> dict[str, Any]:

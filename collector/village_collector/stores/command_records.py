@@ -83,10 +83,16 @@ class CommandRecords:
         self._database = database
 
     def receivers(
-        self, abilities: Sequence[str], *, area: str | None = None, agent: str | None = None, device: str | None = None
+        self,
+        abilities: Sequence[str],
+        *,
+        area: str | None = None,
+        agent: str | None = None,
+        device: str | None = None,
+        tags: Sequence[str] = (),
     ) -> list[Receiver]:
-        """Devices of the inventories that have one of some abilities, by agent and device, in an area or of an agent."""
-        query = receivers_of(abilities, area, agent, device, devices.c.agent, devices.c.device)
+        """Devices of the inventories that have one of some abilities, by agent and device, in an area or of an agent; `tags` narrow."""
+        query = receivers_of(abilities, area, agent, device, devices.c.agent, devices.c.device, tags=tags)
         with self._database.read() as connection:
             return [
                 Receiver._make(row) for row in connection.execute(query.order_by(devices.c.agent, devices.c.device))

@@ -62,6 +62,23 @@ async def test_programmes_are_added_changed_and_removed(client: httpx.AsyncClien
     assert acts[1] == ("schedule.remove", VILLAGE, "evening")
 
 
+async def test_a_loudspeaker_that_is_not_there_is_refused_and_an_area_without_one_is_told(
+    client: httpx.AsyncClient, collector: Collector
+) -> None:
+    for device, status, told in (("speeker", 404, "unknown device"), ("reader", 409, "has no loudspeaker")):
+        target = {"agent": "gate-1", "device": device}
+        assert told in problem(await change(client, programme(), target=target), status)
+    assert document(await client.get("/schedules"), "schedules")["schedules"] == []
+    entries = document(await client.get("/audit"), "audit")["entries"]
+    assert [(one["target"], one["outcome"]) for one in entries if one["action"] == "schedule.change"] == [
+        ("gate-1/reader", "failed"),
+        ("gate-1/speeker", "failed"),
+    ]
+    assert document(await change(client, programme()), "schedule")["loudspeakers"] == 1
+    tagged: dict[str, Any] = {"area": VILLAGE, "tags": ["nobody"]}
+    assert document(await change(client, programme(), target=tagged), "schedule")["loudspeakers"] == 0
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
