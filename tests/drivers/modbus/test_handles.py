@@ -8,7 +8,7 @@ import pytest
 from pymodbus.constants import ExcCodes
 
 from tests.drivers.modbus.kit import door_of, make_board, meter_of, site, switch_of
-from tests.drivers.recorder import running
+from tests.drivers.recorder import ended, running
 from village_drivers.kit import NotConnected, Refused
 from village_emulators.modbus_board import AmplifierCurrent
 
