@@ -67,6 +67,8 @@ QUIET_CALLS = frozenset(
         *("Typer", "command", "APIRouter", "FastAPI", "DriverType", "startswith", "endswith", "partition", "replace"),
     }
 )
+#: Failures of the command line that take a reason in English.
+ONE_LANGUAGE = frozenset({"Unreachable", "NotACollector"})
 _LETTERS = re.compile("[A-Za-z]{2,}")
 _SQL = re.compile("^\\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|ALTER|DROP|BEGIN|ATTACH|VACUUM) ")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -90,12 +92,18 @@ def messages() -> Iterator[Message]:
         for path in sorted((ROOT / place).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
             if not name.startswith(SILENT):
-                yield from messages_of(name, path.read_text())
+                yield from messages_of(name, ast.parse(path.read_text()))
+    for path in sorted((ROOT / "collector/village_cli").glob("*.py")):
+        # Its other texts are written in both languages where they are.
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _last(node.func) in ONE_LANGUAGE:
+                for argument in node.args:
+                    yield from messages_of(path.relative_to(ROOT).as_posix(), argument)
 
 
-def messages_of(name: str, source: str) -> Iterator[Message]:
-    """Return the examples of one source."""
-    for node in _strings(ast.parse(source)):
+def messages_of(name: str, source: ast.AST) -> Iterator[Message]:
+    """Return the examples of one source, or of a part of it."""
+    for node in _strings(source):
         text = _example(node)
         if (
             " " in text.strip()

@@ -51,6 +51,13 @@ _PIECES = st.sampled_from(
             "60 秒内 3 次停止工作，当前故障：5 秒没有数据包",
         ),
         ("the reader refuses a secure channel (NAK 5)", "读卡器拒绝安全通道（NAK 5）"),
+        (
+            "played 1.00 s in 1.01 s on the snapcast stream village, 2 of 3 clients connected, missing: away, muted: west",
+            "在 Snapcast 流 village 上用 1.01 秒播放了 1.00 秒，已连接 2/3 个客户端，缺失：away，静音：west",
+        ),
+        ("coil 16: exception 2 (illegal address)", "线圈 16：异常 2（非法地址）"),
+        # A comma joins reasons, and stands in sentences of people.
+        ("wrong village, alert", "wrong village, alert"),
         # What nobody knows stays, also beside what is known.
         ("frobnicated", "frobnicated"),
         ("frobnicated; no such device", "frobnicated；没有该设备"),

@@ -167,4 +167,15 @@ SENTENCES: Final = (
     Bilingual("now {status}: {*evidence}", "当前{status}：{evidence}"),
     Bilingual("now {status}", "当前{status}"),
     Bilingual("nothing heard for {seconds} s after the driver's start", "驱动启动后 {seconds} 秒没有消息"),
+    # What a Modbus exception means
+    Bilingual("illegal function", "非法功能码"),
+    Bilingual("illegal address", "非法地址"),
+    Bilingual("illegal value", "非法数值"),
+    Bilingual("device failure", "设备故障"),
+    Bilingual("acknowledge", "已接收，处理中"),
+    Bilingual("device busy", "设备忙"),
+    Bilingual("negative acknowledge", "否定应答"),
+    Bilingual("memory parity error", "内存校验错误"),
+    Bilingual("gateway path unavailable", "网关路径不可用"),
+    Bilingual("gateway no response", "网关目标无响应"),
 )

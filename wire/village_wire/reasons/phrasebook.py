@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final
@@ -24,6 +25,8 @@ from village_wire.reasons.template import Template, parse
 SUBJECTS: Final = (sound, broadcasts, devices, agent, collector, requests, schedules, alerts, network, words)
 #: How often a text is compared with the sentences at most; a text of hostile form is shown as far as it was understood then.
 _MAX_TRIES = 400
+#: Two words in a row, of which no name or number is made.
+_WORDS: Final = re.compile("[a-z]{2} [a-z]{2}")
 #: How deep reasons stand in the places of others; no honest one comes near.
 _MAX_DEPTH = 12
 
@@ -122,8 +125,11 @@ class _Telling:
         return self._joined((head, tail), "{}：{}".format, text, depth) if colon else text
 
     def _listed(self, text: str, depth: int) -> str:
-        """`a, b`."""
-        return self._joined(text.split(", "), lambda *parts: "，".join(parts), text, depth)
+        """`a, b`, where nothing but names and numbers stays in English: a comma also stands within a sentence of somebody."""
+        parts = text.split(", ")
+        told = [self.tell(part, depth) for part in parts]
+        known = all(now != before or not _WORDS.search(before) for now, before in zip(told, parts, strict=True))
+        return "，".join(told) if known and told != parts else text
 
     def _joined(self, parts: Sequence[str], join: Callable[..., str], text: str, depth: int) -> str:
         if len(parts) == 1:

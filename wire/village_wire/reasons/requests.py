@@ -26,7 +26,7 @@ SENTENCES: Final = (
     ),
     Bilingual("this token of {person}", "{person} 的该令牌"),
     Bilingual("in area {area}", "在区域 {area}"),
-    Bilingual("lacks the right '{right}'", "缺少 {right} 权限"),
+    Bilingual("lacks the right '{right}'", "缺少{right}权限"),
     Bilingual("this needs the session of a login, not a token of a program", "需要登录会话，不能使用程序令牌"),
     Bilingual("a token where a login is needed", "需要登录时使用了令牌"),
     Bilingual("this needs a login: no valid token was shown", "需要登录：未提供有效令牌"),

@@ -90,6 +90,19 @@ SENTENCES: Final = (
     Bilingual("another sound is being played", "正在播放其他声音"),
     Bilingual("stopped after {seconds} s", "{seconds} 秒后停止"),
     Bilingual("after {seconds} s", "{seconds} 秒后"),
+    Bilingual("began {seconds} s late", "晚 {seconds} 秒开始"),
+    Bilingual(
+        "played {seconds} s in {taken} s on {*output} {lag} s after it came, {*listeners}",
+        "收到后 {lag} 秒在 {output} 上用 {taken} 秒播放了 {seconds} 秒，{listeners}",
+    ),
+    Bilingual(
+        "played {seconds} s in {taken} s on {*output} {lag} s after it came",
+        "收到后 {lag} 秒在 {output} 上用 {taken} 秒播放了 {seconds} 秒",
+    ),
+    Bilingual(
+        "played {seconds} s in {taken} s on {*output}, {*more}",
+        "在 {output} 上用 {taken} 秒播放了 {seconds} 秒，{more}",
+    ),
     Bilingual("played {seconds} s in {taken} s on {*output}", "在 {output} 上用 {taken} 秒播放了 {seconds} 秒"),
     Bilingual("volume {level} is not between 0 and 100 percent", "音量 {level} 不在 0 至 100 之间"),
     Bilingual(
@@ -180,4 +193,5 @@ SENTENCES: Final = (
     Bilingual("this device tells nothing", "该设备不反馈状态"),
     Bilingual("the device says: {*problem}", "设备报告：{problem}"),
     Bilingual("it went offline", "设备已离线"),
+    Bilingual("{seconds} s", "{seconds} 秒"),
 )
