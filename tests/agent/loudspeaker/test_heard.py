@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.agent.fake_time import in_fake_time
-from tests.agent.loudspeaker.kit import Bench, Chip, Player
+from tests.agent.loudspeaker.bench import Bench, on_bench
+from tests.agent.loudspeaker.kit import Chip
 from village_wire.events import Receipt
-
-
-def on_bench(work: Callable[[Bench], Awaitable[None]], handle: Callable[[], Player | Chip] = Player) -> None:
-    async def run() -> None:
-        bench = Bench(handle())
-        await work(bench)
-        await bench.end()
-
-    in_fake_time(run())
 
 
 def last(bench: Bench, identity: UUID) -> Receipt:

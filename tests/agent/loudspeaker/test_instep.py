@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import pytest
 
-from tests.agent.fake_time import in_fake_time
-from tests.agent.loudspeaker.kit import BEGIN, Bench, Chip, Player, PunctualPlayer
+from tests.agent.loudspeaker.bench import Bench
+from tests.agent.loudspeaker.bench import on_bench as on_any_bench
+from tests.agent.loudspeaker.kit import BEGIN, Chip, Player, PunctualPlayer
 from village_agent.loudspeaker.chimes import chime_seconds
 from village_agent.loudspeaker.policy import Profile, QuietHours
 
+on_bench = partial(on_any_bench, handle=PunctualPlayer)
 CHIMES = Profile(chimes=frozenset({"notice"}))
-
-
-def on_bench(
-    work: Callable[[Bench], Awaitable[None]],
-    handle: Callable[[], Player | Chip] = PunctualPlayer,
-    profile: Profile | None = None,
-) -> None:
-    async def run() -> None:
-        bench = Bench(handle(), profile)
-        await work(bench)
-        await bench.end()
-
-    in_fake_time(run())
 
 
 def spans(bench: Bench) -> list[tuple[str, float]]:
@@ -74,7 +64,7 @@ def test_what_can_not_begin_at_a_moment_begins_no_sooner(handle: Callable[[], Pl
         await asyncio.sleep(100)
         assert [begin for _, begin in spans(bench)] == [60]
 
-    on_bench(work, handle)
+    on_bench(work, handle=handle)
 
 
 def test_what_comes_late_begins_at_once() -> None:

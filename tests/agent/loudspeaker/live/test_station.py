@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from tests.agent.fake_time import in_fake_time
-from tests.agent.loudspeaker.kit import CHIME_SECONDS, Bench, Player, Span
+from tests.agent.loudspeaker.bench import Bench
+from tests.agent.loudspeaker.kit import CHIME_SECONDS, Player, Span
 from tests.agent.loudspeaker.live.kit import KEY, VOICE, packets, tone
 from village_agent.loudspeaker.live.voices import FIRST_SECONDS, Voices
 from village_agent.loudspeaker.policy import Profile
