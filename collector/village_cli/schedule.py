@@ -14,7 +14,7 @@ from village_cli.broadcast_request import read_track, track_place
 from village_cli.documents import part, rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AreaOption, JsonOption, ToOption, connect, examples, settings_of
-from village_cli.tables import Cell, Table, emit, say, show
+from village_cli.tables import Cell, Table, emit, note, say, show
 from village_cli.target import Target, parse_target, target_of
 from village_cli.text import word
 from village_cli.times import local_text
@@ -112,7 +112,14 @@ def schedule_import(
         emit(answer.text)
         return
     language = settings_of(ctx).language
-    say(word("imported", language).format(count=len(entries), total=len(rows(answer.document, "programmes"))))
+    there = rows(answer.document, "programmes")
+    say(word("imported", language).format(count=len(entries), total=len(there)))
+    imported = {entry.id for entry in entries}
+    over = [text(one, "id") for one in there if text(one, "id") in imported and not one.get("next")]
+    if over:
+        note(word("schedule_over", language).format(ids=", ".join(over)))
+    if answer.document.get("loudspeakers") == 0:
+        note(word("schedule_nobody", language).format(target=target))
 
 
 @answering

@@ -91,6 +91,29 @@ async def test_what_can_not_be_imported_is_named(site: Site, tmp_path: Path) -> 
     assert (absent.code, "has no programmes" in absent.stderr) == (1, True)
 
 
+async def test_programmes_that_nobody_will_hear_are_imported_and_told(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "autumn.ics"
+    calendar = CALENDAR.replace("20261126T180000", "20201126T180000").replace("ATTACH:anthem.wav", "DESCRIPTION:Ended.")
+    await asyncio.to_thread(file.write_text, calendar)
+    ended = await site.run("schedule", "import", str(file), "--to", f"{VILLAGE}/tag:nobody")
+    assert (ended.code, ended.stdout) == (0, "2 programmes imported; the target has 2.\n")
+    over, nobody = ended.stderr.splitlines()
+    assert over == "Not due within a year: anthem. Correct DTSTART or RRULE."
+    assert nobody.startswith(f"There is no loudspeaker of {VILLAGE}/tag:nobody at present")
+    ended = await site.run("schedule", "import", str(file), "--to", "gate-1/speeker")
+    assert (ended.code, "unknown device gate-1/speeker" in ended.stderr) == (1, True)
+
+
+async def test_programmes_for_tags_alone_are_refused_before_their_sounds_are_sent(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "autumn.ics"
+    await asyncio.to_thread(file.write_text, CALENDAR)
+    # Without anthem.wav the file itself would be told to be wrong.
+    for command in (("import", str(file)), ("remove", "morning")):
+        ended = await site.run("schedule", *command, "--to", "tag:school")
+        assert (ended.code, ended.stdout) == (2, "")
+        assert "belong to a place, not to tag:school alone. Write the area before it" in ended.stderr
+
+
 async def test_the_report(site: Site) -> None:
     for category, seconds in (("law", 600), ("fire", 90)):
         heard = Receipt.model_validate(

@@ -108,6 +108,14 @@ WORDS: Final[Mapping[str, Bilingual]] = {
     "category_news": Bilingual("news", "新闻"),
     "category_music": Bilingual("music", "音乐"),
     "category_other": Bilingual("other", "其他"),
+    "schedule_nobody": Bilingual(
+        "There is no loudspeaker of {target} at present: nobody hears the programmes until there is one.",
+        "{target} 目前没有喇叭：在有喇叭之前，节目无人收听。",
+    ),
+    "schedule_over": Bilingual(
+        "Not due within a year: {ids}. Correct DTSTART or RRULE.",
+        "一年内没有播放时间：{ids}。请修改 DTSTART 或 RRULE。",
+    ),
     "imported": Bilingual(
         "{count} programmes imported; the target has {total}.", "已导入 {count} 个节目，该目标现有 {total} 个。"
     ),
