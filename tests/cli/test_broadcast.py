@@ -132,7 +132,7 @@ def test_who_did_not_hear_it_and_why_in_both_languages(collector: Collector, vil
     assert "no receipt came (connected, but sent no receipt)" in english
     assert "its time was over" in english
     chinese = village("--lang", "zh", "broadcast", "show", COMMAND).stdout
-    assert "设备离线 (offline since noon)" in chinese
+    assert "设备离线 (自 noon 起离线)" in chinese
     assert "已跳过" in chinese
     assert chinese.endswith("4 个扬声器中有 1 个已播放 (25 %)；未播放: 1；未知: 2\n")
 
@@ -296,4 +296,22 @@ def test_a_loudspeaker_that_can_t_is_told_in_both_languages(collector: Collector
     assert "it plays only tracks of its own card" in english
     assert "not carried out" in english
     assert "unknown outcome: the agent restarted while executing" in english
-    assert "该扬声器只能播放存储卡曲目" in village("--lang", "zh", "broadcast", "show", COMMAND).stdout
+    chinese = village("--lang", "zh", "broadcast", "show", COMMAND).stdout
+    assert "该扬声器只能播放存储卡曲目" in chinese
+    assert "结果未知：执行时代理重启" in chinese
+
+
+def test_why_a_broadcast_was_not_heard_is_told_in_chinese(collector: Collector, village: Village) -> None:
+    silent = loudspeaker(
+        "gate-1", "failed", "failed", reason="amplifier drew 0.05 A, 0.05 A idle: it was silent or without power"
+    )
+    offline = loudspeaker("gate-2", "unknown", reason="offline since noon", code="agent_offline")
+    heard = loudspeaker("gate-3", "heard", "finished", evidence="chip accepted 2 frames, busy 4.2 s, then idle")
+    shown = broadcast("done", silent, offline, heard, voice={"seconds": 3.0, "reason": "the link to the speaker broke"})
+    collector.answers("GET", SHOW, shown)
+    chinese = village("--lang", "zh", "broadcast", "show", COMMAND).stdout
+    assert "功放电流 0.05 A，静态 0.05 A：没有声音或没有供电" in chinese
+    assert "设备离线 (自 noon 起离线)" in chinese
+    assert "喊话在 3 秒后结束：与讲话者的连接中断" in chinese
+    waited = village("--lang", "zh", "broadcast", "show", "--wait", COMMAND).stdout
+    assert "gate-3/speaker  已播放  语音芯片接受了 2 帧，忙 4.2 秒后空闲" in waited

@@ -69,6 +69,16 @@ def test_silence_is_told_as_no_answer(collector: Collector, village: Village) ->
     assert "2 台设备中有 1 台已完成；缺失：gate-2/speaker (无应答)" in chinese
 
 
+def test_why_a_device_refused_is_told_in_chinese(collector: Collector, village: Village) -> None:
+    refused = result("gate-1", "refused", reason="this device can't unlock")
+    collector.answers("GET", SHOW, command("done", [refused], ("gate-1",)))
+    lines = village("--lang", "zh", "command", "show", COMMAND).stdout.splitlines()
+    assert lines == [
+        "gate-1/speaker  拒绝  该设备不支持开锁",
+        "1 台设备中有 0 台已完成；缺失：gate-1/speaker (该设备不支持开锁)",
+    ]
+
+
 def test_a_command_that_was_not_sent_says_so(collector: Collector, village: Village) -> None:
     collector.answers("GET", SHOW, {**command("expired", []), "sent": False, "problem": "the broker is away"})
     assert "The collector could not send it: the broker is away" in village("command", "show", COMMAND).stdout

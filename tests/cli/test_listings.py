@@ -115,6 +115,8 @@ def test_an_agent_itself_shows_its_buffer_and_what_it_lost(collector: Collector,
     lost = lines.index("Lost data")
     assert lines[lost + 1].split() == ["CLASS", "REASON", "LOST", "FROM", "TO", "RECEIVED"]
     assert lines[lost + 2].split()[:4] == ["readings", "outbox", "full", "1204"]
+    chinese = village("--lang", "zh", "device", "show", "gate-1").stdout.splitlines()
+    assert ["读数", "发件箱已满", "1204"] in [line.split()[:3] for line in chinese]
     assert village("--lang", "zh", "device", "show", "gate-1").stdout.count("缓冲可维持 41.3 小时，312 条待确认") == 1
 
 
@@ -131,8 +133,8 @@ def test_events_come_newest_last_in_words(collector: Collector, village: Village
     assert lines[1].endswith("tamper began housing open")
     assert lines[2].endswith("agent started  version=0.1.0")
     chinese = village("--lang", "zh", "events").stdout
-    assert "26:00123456 拒绝 unknown_card" in chinese
-    assert "tamper 开始 housing open" in chinese
+    assert "26:00123456 拒绝 未知卡" in chinese
+    assert "被拆动 开始 housing open" in chinese
 
 
 def test_events_are_chosen_by_the_collector(collector: Collector, village: Village) -> None:

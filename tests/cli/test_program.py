@@ -112,7 +112,7 @@ def test_a_collector_that_is_down(words: list[str]) -> None:
         " Start it (village-collector run) or give its address with --url or VILLAGE_URL.\n"
     )
     chinese = Village(url)("--lang", "zh", *words).stderr
-    assert chinese.startswith(f"village: 采集端 {url} 无应答")
+    assert chinese.startswith(f"village: 采集端 {url} 无应答：连接被拒绝。")
     document = json.loads(Village(url)(*words, "--json").stderr)
     assert document["schema"] == "village.problem/1"
     assert document["advice"]["zh"].startswith("请启动采集端")

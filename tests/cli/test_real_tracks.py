@@ -117,6 +117,9 @@ async def test_a_track_is_ordered_heard_withdrawn_and_stopped(tmp_path: Path) ->
             code, output = await village("broadcast", "track", "9", "--to", "box/horn")
             assert code == 2
             assert "the card has no such track" in output
+            code, output = await village("--lang", "zh", "broadcast", "track", "9", "--to", "box/horn")
+            assert code == 2
+            assert "box/horn  播放失败  文件夹 mp3 的曲目 9：播放模块返回错误 6：存储卡上没有该曲目" in output
 
             long = await village.sent("track", "2/1", "--class", "routine")
             await village.stands(long, "sounding")
@@ -142,4 +145,6 @@ async def test_a_track_is_ordered_heard_withdrawn_and_stopped(tmp_path: Path) ->
             code, output = await village("broadcast", "show", lost)
             assert code == 2
             assert f"not carried out {UNKNOWN}" in " ".join(output.split())
+            code, output = await village("--lang", "zh", "broadcast", "show", lost)
+            assert "未执行 结果未知：执行时代理重启" in " ".join(output.split())
             assert not board.busy

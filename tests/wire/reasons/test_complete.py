@@ -9,6 +9,7 @@ import pytest
 
 from tests.wire.reasons.messages import Message, messages, messages_of
 from village_wire.reasons import told
+from village_wire.states import ADVICE
 
 #: What is written the same in Chinese: settings, paths, commands to type, names of standards, and the sample.
 _SAME = re.compile(
@@ -117,3 +118,7 @@ def test_a_sentence_without_translation_is_found_with_its_line(source: str) -> N
     [lacking] = _lacking(list(messages_of("drivers/new.py", ast.parse(f"\n{source}\n"))))
     assert lacking.startswith("drivers/new.py:2: ")
     assert "frobnicat" in lacking
+
+
+def test_every_code_of_a_state_has_a_name() -> None:
+    assert [code for code in ADVICE if told(code, "zh") == code] == []

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from village_wire.reasons import MAX_CHARACTERS, phrasebook, told
@@ -101,6 +101,7 @@ def test_every_sentence_is_translated_from_its_own_example() -> None:
             assert told(sentence.en, "zh") == sentence.zh
 
 
+@settings(deadline=None)
 @given(st.lists(_PIECES, max_size=60).map("".join) | st.text(max_size=200))
 def test_any_text_is_told(text: str) -> None:
     assert told(text, "en") == text

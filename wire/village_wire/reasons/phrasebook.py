@@ -12,6 +12,7 @@ from village_wire.reasons import (
     agent,
     alerts,
     broadcasts,
+    codes,
     collector,
     devices,
     network,
@@ -22,7 +23,7 @@ from village_wire.reasons import (
 )
 from village_wire.reasons.template import Template, parse
 
-SUBJECTS: Final = (sound, broadcasts, devices, agent, collector, requests, schedules, alerts, network, words)
+SUBJECTS: Final = (sound, broadcasts, devices, agent, collector, requests, schedules, alerts, network, codes, words)
 #: How often a text is compared with the sentences at most; a text of hostile form is shown as far as it was understood then.
 _MAX_TRIES = 400
 #: Two words in a row, of which no name or number is made.

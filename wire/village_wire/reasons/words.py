@@ -22,7 +22,6 @@ SENTENCES: Final = (
     Bilingual("unknown", "未知"),
     Bilingual("none", "无"),
     Bilingual("quiet", "中断"),
-    Bilingual("interrupted", "被中断"),
     Bilingual("lost", "丢失"),
     Bilingual("forged", "伪造"),
     Bilingual("emergency", "紧急"),
