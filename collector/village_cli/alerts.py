@@ -14,12 +14,12 @@ from village_cli.broadcast_watch import SCHEMA as BROADCAST_SCHEMA
 from village_cli.documents import number, part, rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import JsonOption, connect, examples, settings_of
+from village_cli.reasons import told
 from village_cli.sending import goes_on_without_us
 from village_cli.tables import Cell, Table, emit, say, show
 from village_cli.text import word
 from village_cli.times import local_text
 from village_wire.language import Bilingual, Language
-from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from village_cli.broadcast_request import track_place
 from village_cli.broadcast_watch import Row, View
 from village_cli.documents import number, part, rows, text
+from village_cli.reasons import told
 from village_cli.tables import Cell, Table, console, on_terminal, render, say, show
 from village_cli.target import target_of
 from village_cli.text import word
 from village_cli.times import local_text
 from village_wire.language import Language
-from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from village_cli.documents import label, number, part, rows, text
 from village_cli.failures import USAGE, Failure
+from village_cli.reasons import told
 from village_cli.text import word
 from village_wire.language import Bilingual, Language
-from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

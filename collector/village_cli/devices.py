@@ -22,12 +22,12 @@ from village_cli.options import (
     examples,
     settings_of,
 )
+from village_cli.reasons import told
 from village_cli.tables import Cell, Table, emit, named, say, show
 from village_cli.target import parse_any_device
 from village_cli.text import word
 from village_cli.times import local_text
 from village_wire.language import Language
-from village_wire.reasons import told
 
 EXAMPLES = examples(
     "village devices",

@@ -13,11 +13,11 @@ import typer
 from village_cli.documents import label, part, plain, rows, text
 from village_cli.failures import USAGE, Failure, answering
 from village_cli.options import AgentOption, AreaOption, JsonOption, connect, examples, settings_of
+from village_cli.reasons import told
 from village_cli.tables import STYLES, Cell, Table, emit, named, note, say, show
 from village_cli.text import word
 from village_cli.times import local_text, parse_time, rfc3339
 from village_wire.language import Bilingual, Language
-from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Client

@@ -18,11 +18,11 @@ from typer.core import TyperCommand
 from village_cli.documents import label, number, part, plain, rows, text
 from village_cli.failures import UNREACHABLE, USAGE, Failure, answering
 from village_cli.options import AgentOption, AreaOption, JsonOption, connect, examples, settings_of
+from village_cli.reasons import told
 from village_cli.tables import STYLES, Cell, Table, console, emit, named, note, on_terminal, render, say, show
 from village_cli.text import word
 from village_cli.times import duration, local, read_time
 from village_wire.language import Bilingual, Language
-from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Client

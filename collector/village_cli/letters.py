@@ -9,9 +9,9 @@ import typer
 from village_cli.documents import rows, text
 from village_cli.failures import answering
 from village_cli.options import JsonOption, connect, examples, settings_of
+from village_cli.reasons import told
 from village_cli.tables import Cell, Table, emit, show
 from village_cli.times import local_text
-from village_wire.reasons import told
 
 #: Enough to recognise a message by; the whole is in the JSON.
 SHOWN_CHARACTERS = 80

@@ -25,12 +25,12 @@ from village_cli.documents import number, text
 from village_cli.failures import Failure, answering
 from village_cli.options import JsonOption, connect, examples, settings_of
 from village_cli.readiness import enter_pressed, wait_until_ready
+from village_cli.reasons import told
 from village_cli.tables import note, say
 from village_cli.target import parse_target
 from village_cli.text import word
 from village_cli.times import parse_span
 from village_wire.language import Language
-from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Client

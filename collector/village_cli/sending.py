@@ -12,12 +12,12 @@ import typer
 from village_cli.documents import text
 from village_cli.failures import INTERRUPTED, Failure
 from village_cli.options import connect, settings_of
+from village_cli.reasons import told
 from village_cli.tables import STYLES, console, emit, note, on_terminal, say
 from village_cli.target import Target
 from village_cli.text import word
 from village_cli.waiting import SCHEMA, DeviceResult, command_id, coverage, send, watch
 from village_wire.language import Language
-from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from village_cli.documents import label, part, plain, rows, text
+from village_cli.reasons import told
 from village_cli.target import Target
 from village_cli.text import word
 from village_cli.times import parse_span
 from village_wire.language import Language
-from village_wire.reasons import told
 
 if TYPE_CHECKING:
     from village_cli.client import Answer, Client

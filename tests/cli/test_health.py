@@ -127,6 +127,18 @@ def test_in_chinese(collector: Collector, village: Village) -> None:
     assert run.stdout.splitlines()[-1] == "共 4 台设备：1 故障，1 降级，1 未知，1 正常"
 
 
+def test_why_a_device_is_down_is_told_in_chinese(collector: Collector, village: Village) -> None:
+    line = row("gate-1", "speaker", "down", evidence="/dev/ttyUSB0: unit 3 does not answer")
+    offline = row("gate-2", "", "down", evidence="offline since 2026-11-24T02:00:00.000000Z")
+    collector.answers("GET", "/health", health(line, offline))
+    table = village("--lang", "zh", "health").stdout
+    assert "/dev/ttyUSB0：从站 3 无应答" in table
+    assert "自 2026-11-24 10:00:00 +08:00 起离线" in table
+    assert "gate-1/speaker: /dev/ttyUSB0：从站 3 无应答" in village("--lang", "zh", "health", "--nagios").stdout
+    assert "unit 3 does not answer" in village("health").stdout
+    assert "unit 3 does not answer" in village("--lang", "zh", "health", "--json").stdout
+
+
 @pytest.mark.parametrize("name", ["VILLAGE_LANG", "LC_ALL", "LANG"])
 def test_the_language_of_the_environment(collector: Collector, village: Village, name: str) -> None:
     collector.answers("GET", "/health", WELL)
