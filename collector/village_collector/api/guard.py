@@ -6,6 +6,7 @@ this machine (DNS rebinding).
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Collection
@@ -91,6 +92,11 @@ class Guard:
 
         try:
             await self._app(scope, _counted(receive, limit), watched)
+        except asyncio.CancelledError:
+            if started:
+                raise
+            # The server stops: who waits for news is told so, and asks again.
+            await problem_response(Problem(503, "the collector stops", "stopping"))(scope, receive, answer)
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             # Half an answer can't be turned into another one: the server breaks the connection off.

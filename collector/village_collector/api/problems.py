@@ -39,6 +39,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     "bad_request": ("Correct the request as the detail says.", "请按详情修改请求。"),
     "too_large": ("Send less at once.", "请减小单次发送的数据量。"),
     "too_many": ("Wait some seconds and try again.", "请稍候几秒再试。"),
+    "stopping": (
+        "Ask again in some seconds; if it stays away, start it (village-collector run).",
+        "请几秒后重试；若仍无应答，请启动采集端（village-collector run）。",
+    ),
     "broker": (
         "Look at the collector's broker, then decide whether to issue the command again: it is not repeated by itself.",
         "请检查采集端的消息服务器，再决定是否重新下发：系统不会自动重发命令。",

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import httpx
@@ -20,27 +21,42 @@ from tests.collector.people import administrators_token, bearer
 from village_collector.api.app import create_app
 
 
-@pytest_asyncio.fixture
-async def address(collector: Collector) -> AsyncIterator[tuple[str, int]]:
+@asynccontextmanager
+async def _served(collector: Collector) -> AsyncIterator[tuple[uvicorn.Server, tuple[str, int]]]:
     listener = socket.create_server(("127.0.0.1", 0))
     host, port = listener.getsockname()
     app = create_app(replace(collector.deps, public_url=f"http://{host}:{port}"))
-    server = uvicorn.Server(uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False))
+    settings = uvicorn.Config(
+        app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(settings)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")
     async with asyncio.timeout(10):
         while not server.started:
             await asyncio.sleep(0.01)
-    yield host, port
+    yield server, (host, port)
     server.should_exit = True
     await serving
     listener.close()
 
 
-@pytest_asyncio.fixture
-async def near(collector: Collector, address: tuple[str, int]) -> AsyncIterator[httpx.AsyncClient]:
+@asynccontextmanager
+async def _administrator(collector: Collector, address: tuple[str, int]) -> AsyncIterator[httpx.AsyncClient]:
     token = await asyncio.to_thread(administrators_token, collector.control, T0)
     url = f"http://{address[0]}:{address[1]}/api/v1"
     async with httpx.AsyncClient(base_url=url, headers=bearer(token), trust_env=False) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def address(collector: Collector) -> AsyncIterator[tuple[str, int]]:
+    async with _served(collector) as (_, address):
+        yield address
+
+
+@pytest_asyncio.fixture
+async def near(collector: Collector, address: tuple[str, int]) -> AsyncIterator[httpx.AsyncClient]:
+    async with _administrator(collector, address) as client:
         yield client
 
 
@@ -82,3 +98,19 @@ async def test_a_request_without_a_host_is_refused(address: tuple[str, int]) -> 
 async def test_health_over_a_real_connection(near: httpx.AsyncClient) -> None:
     document(await near.get("/health"), "health")
     problem(await near.get("/health", headers={"host": "evil.example"}), 421)
+
+
+async def test_who_waits_while_the_server_stops_is_told_to_ask_again(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with _served(collector) as (server, address), _administrator(collector, address) as near:
+        request = {"target": {"agent": "gate-1"}, "arguments": {"kind": "stop"}}
+        command = document(await near.post("/commands", json=request), "command", 202)
+        waiting = asyncio.create_task(near.get(f"/commands/{command['id']}", params={"wait": 20}))
+        async with asyncio.timeout(10):
+            while not server.server_state.tasks:
+                await asyncio.sleep(0.01)
+        server.should_exit = True
+        assert problem(await waiting, 503) == "the collector stops"
+    assert not [record for record in caplog.records if record.exc_info]
