@@ -14,7 +14,7 @@ from village_collector.api.common import AgentPath, answer
 from village_collector.api.deps import Deps, Provided
 from village_collector.api.problems import Problem
 from village_collector.stores.control_reads import AgentSummary
-from village_collector.stores.identity_records import Identity
+from village_collector.stores.identity_reads import Identity
 from village_collector.trust.enrolment import DEFAULT_HOURS, MAX_HOURS, RESERVED
 from village_wire.areas import Area
 from village_wire.ids import AgentId

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from village_collector.audit import Audit
 from village_collector.commands import CommandProblem, CommandService
 from village_collector.ports import Problem, StoreUnavailable
-from village_collector.stores.cap_records import FeedRecord
 from village_collector.stores.control import ControlStore
+from village_collector.stores.feed_records import FeedRecord
 from village_wire.commands import SwitchTo, Target
 
 _log = logging.getLogger(__name__)

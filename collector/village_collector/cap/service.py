@@ -19,13 +19,13 @@ from uuid import UUID
 from village_collector.audit import Audit
 from village_collector.broadcasts.audio import AudioFiles
 from village_collector.broadcasts.service import BadTimes, BroadcastService, NoSound
-from village_collector.cap.alert import Alert, Info, written_time
-from village_collector.cap.areas import Unmapped
+from village_collector.cap.alert import Alert, Info
 from village_collector.cap.document import InvalidAlert
-from village_collector.cap.mapping import Announcement, NotAired, Plan, class_of, narrowed, plan, supersedes
+from village_collector.cap.mapping import Announcement, NotAired, Plan, narrowed, plan, supersedes
 from village_collector.cap.reading import alert_of
 from village_collector.cap.signature import Signer, verify
 from village_collector.cap.sounds import first_sound
+from village_collector.cap.telling import document_of, unstored
 from village_collector.cap.writing import write_alert
 from village_collector.commands import NotSent
 from village_collector.looking import keep_looking
@@ -43,8 +43,6 @@ ACTION, WITHDRAWAL = "broadcast.cap", "broadcast.withdraw"
 #: An alert without an end may be played again by whoever kept it; so long at least it is remembered.
 _REMEMBERED = timedelta(days=9)
 LOOK_SECONDS = 2.0
-#: An alert for a whole province names thousands of areas in which there is nothing of ours.
-MAX_UNMAPPED = 200
 _CATEGORIES: dict[str, Category] = {"Met": "weather", "Fire": "fire"}
 
 
@@ -117,7 +115,7 @@ class AlertService:
             raise NoRight(next(one.geocode for one in made.unmapped if "outside" in one.reason))
         new, planned = await self._prepared(alert, signer, digest, person, made, dry_run=dry_run)
         if dry_run:
-            return Received(_unstored(new, planned), new=True)
+            return Received(unstored(new, planned), new=True)
         taken, fresh = await asyncio.to_thread(self._control.take_alert, new, planned)
         if not fresh:
             return await self._known(taken, digest, refused)
@@ -179,7 +177,7 @@ class AlertService:
             received=now,
             until=_later(max(ends)),
             person=person,
-            document=_document(alert, made, not_aired),
+            document=document_of(alert, made, not_aired),
             replaces=alert.references if supersedes(alert) else (),
         )
         return new, planned
@@ -277,45 +275,3 @@ def _content(one: Announcement, info: Info) -> Broadcast:
 def _restored(arguments: Any, sound: Audio | None) -> Broadcast:
     content = Broadcast.model_validate(arguments)
     return content if sound is None else content.model_copy(update={"text": None, "audio": sound})
-
-
-def _document(alert: Alert, made: Plan, not_aired: Sequence[NotAired]) -> dict[str, Any]:
-    return {
-        "status": alert.status,
-        "message_type": alert.message_type,
-        "scope": alert.scope,
-        "note": alert.note[:500],
-        "references": [str(reference) for reference in alert.references],
-        "infos": [_told(number, info) for number, info in enumerate(alert.infos, 1)],
-        "not_aired": [one._asdict() for one in not_aired],
-        "unmapped": [one._asdict() for one in _bounded(made.unmapped)],
-    }
-
-
-def _bounded(unmapped: Sequence[Unmapped]) -> list[Unmapped]:
-    more = len(unmapped) - MAX_UNMAPPED
-    return [*unmapped[:MAX_UNMAPPED], *([Unmapped(0, "", "", f"{more} more are not listed")] if more > 0 else [])]
-
-
-def _told(number: int, info: Info) -> dict[str, Any]:
-    return {
-        "info": number,
-        "language": info.language,
-        "event": info.event,
-        "headline": info.headline[:500],
-        "urgency": info.urgency,
-        "severity": info.severity,
-        "certainty": info.certainty,
-        "rank": class_of(info.severity, info.urgency, info.certainty),
-        "expires": written_time(info.expires) if info.expires else None,
-    }
-
-
-def _unstored(new: NewAlert, planned: Sequence[PlannedBroadcast]) -> StoredAlert:
-    broadcasts = tuple(
-        AlertBroadcast("", "", one.info, tuple(one.areas), one.arguments, one.audio, "planned", "", None, new.person)
-        for one in planned
-    )
-    return StoredAlert(
-        "", new.reference, new.feed, new.signer, new.digest, new.received, new.person, new.document, broadcasts
-    )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, select, update
 
 from village_collector.cap.alert import Reference
-from village_collector.stores.cap_tables import cap_alerts, cap_broadcasts, cap_feeds, cap_references
+from village_collector.stores.cap_tables import cap_alerts, cap_broadcasts, cap_references
 from village_collector.stores.database import Database
+from village_collector.stores.feed_records import hear
 from village_collector.stores.merging import chunks
 from village_collector.stores.receivers import receivers_of
 from village_collector.stores.tables import agents, devices
@@ -82,14 +83,6 @@ class StoredAlert:
     broadcasts: tuple[AlertBroadcast, ...] = ()
     #: The alerts that take it back.
     replaced_by: tuple[str, ...] = ()
-
-
-class FeedRecord(NamedTuple):
-    """What is known of a feed; see the table."""
-
-    heard: datetime | None
-    quiet: datetime | None
-    alarmed: datetime | None
 
 
 class CapRecords:
@@ -164,7 +157,7 @@ class CapRecords:
                         superseded=by[0] if by else None,
                     )
                 )
-            _hear(connection, new.feed, new.reference.sent, now)
+            hear(connection, new.feed, new.reference.sent, now)
             row = connection.execute(select(cap_alerts).where(cap_alerts.c.id == new.id)).one()
             return _alerts(connection, [row])[0], True
 
@@ -206,22 +199,6 @@ class CapRecords:
     def mark_superseded_withdrawn(self, broadcast: str) -> None:
         """Keep that the withdrawal of a broadcast is on disk."""
         self._change(broadcast, {"withdrawn": 1})
-
-    def feeds(self) -> dict[str, FeedRecord]:
-        """What is known of each feed."""
-        query = select(cap_feeds.c.feed, cap_feeds.c.heard, cap_feeds.c.quiet, cap_feeds.c.alarmed)
-        with self._database.read() as connection:
-            return {row.feed: FeedRecord(row.heard, row.quiet, row.alarmed) for row in connection.execute(query)}
-
-    def mark_feed(self, feed: str, quiet: datetime | None, alarmed: datetime | None) -> None:
-        """Keep since when a feed is quiet, and when its alarm was last switched on; None when it is not."""
-
-        def work(connection: Connection) -> None:
-            values = {"quiet": quiet, "alarmed": alarmed}
-            if not connection.execute(update(cap_feeds).where(cap_feeds.c.feed == feed).values(values)).rowcount:
-                connection.execute(insert(cap_feeds).values(feed=feed, **values))
-
-        self._database.write(work)
 
     def _one(self, condition: ColumnElement[bool]) -> StoredAlert | None:
         with self._database.read() as connection:
@@ -276,18 +253,6 @@ def _supersede(connection: Connection, new: NewAlert, reference: Reference) -> N
     theirs = exists().where(cap_alerts.c.id == cap_broadcasts.c.alert, cap_alerts.c.feed == new.feed, _named(reference))
     open_ones = cap_broadcasts.c.superseded.is_(None) & theirs
     connection.execute(update(cap_broadcasts).where(open_ones).values(superseded=new.id))
-
-
-def _hear(connection: Connection, feed: str, sent: datetime, now: datetime) -> None:
-    # What was sent before the last message was kept by somebody: it shows no life. A clock that is ahead must not make later ones look so.
-    sent = min(sent, now)
-    values = {"heard": now, "sent": sent}
-    known = connection.scalar(select(cap_feeds.c.feed).where(cap_feeds.c.feed == feed))
-    if known is None:
-        connection.execute(insert(cap_feeds).values(feed=feed, **values))
-        return
-    newer = or_(cap_feeds.c.sent.is_(None), cap_feeds.c.sent < sent)
-    connection.execute(update(cap_feeds).where(cap_feeds.c.feed == feed, newer).values(values))
 
 
 def _alerts(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredAlert]:

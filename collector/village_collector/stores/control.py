@@ -17,6 +17,7 @@ from village_collector.stores.cap_records import CapRecords
 from village_collector.stores.command_records import CommandRecords
 from village_collector.stores.control_reads import ControlReads
 from village_collector.stores.database import Database
+from village_collector.stores.feed_records import FeedRecords
 from village_collector.stores.identity_records import IdentityRecords, area_of
 from village_collector.stores.ledger_records import merge_ledger
 from village_collector.stores.link_records import note_connection, note_link_loss, read_link
@@ -49,6 +50,7 @@ class ControlStore(
     CommandRecords,
     BroadcastRecords,
     CapRecords,
+    FeedRecords,
     ScheduleRecords,
     PublicityRecords,
     IdentityRecords,

@@ -1,29 +1,25 @@
-"""Who may connect: enrolment tokens, agents with certificates, and every certificate that was issued."""
+"""Who may connect: enrolment tokens are given and used, certificates recorded and revoked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from village_collector.stores.database import Database
+from village_collector.stores.counting import count_up, set_counter
+from village_collector.stores.identity_reads import KEYS_TOLD, TRUST, IdentityReads
 from village_collector.stores.identity_tables import certificates, enrolments, identities
-from village_collector.stores.tables import agents, counters
-from village_collector.trust.authority import COLLECTOR_PREFIX, Issued
+from village_collector.stores.tables import agents
+from village_collector.trust.authority import Issued
 from village_wire.areas import contains
 
 #: For so long after its end a token is called expired, and not unknown, and the box that used it can be named.
 _TOKENS_KEPT = timedelta(days=30)
 #: A certificate that ended is of no use to anybody; its issue stays in the audit log.
 _CERTIFICATES_KEPT = timedelta(days=30)
-#: The clock of a broker that judges a certificate may be late; only after this a revoked one that ended leaves the list.
-_CLOCKS_APART = timedelta(days=1)
-#: Older SQLite takes 999 variables in a statement.
-_AT_ONCE = 500
-_TRUST, _KEYS_TOLD = "trust", "keys_told"
 
 
 class EnrolmentRefused(Exception):
@@ -49,25 +45,8 @@ class Enrolled:
     repeated: bool
 
 
-class Identity(NamedTuple):
-    """An agent that has a certificate, had one, or may get one by a token.
-
-    `enrolled` is when it first got one, `expires` the end of its newest, `token_expires` that of a token that is not used yet.
-    """
-
-    agent: str
-    area: str
-    enrolled: datetime | None = None
-    revoked: datetime | None = None
-    expires: datetime | None = None
-    token_expires: datetime | None = None
-
-
-class IdentityRecords:
+class IdentityRecords(IdentityReads):
     """All methods raise `StoreUnavailable`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def add_enrolment(self, digest: str, agent: str, area: str, by: str, now: datetime, expires: datetime) -> None:
         """Keep a token by the SHA-256 of its secret (hexadecimal); earlier ones of the agent that nobody used are withdrawn."""
@@ -77,7 +56,7 @@ class IdentityRecords:
             _withdraw_tokens(connection, agent)
             row = {"digest": digest, "agent": agent, "area": area, "created": now, "expires": expires, "by": by}
             connection.execute(insert(enrolments).values(row))
-            _count_change(connection)
+            count_up(connection, TRUST)
 
         self._database.write(work)
 
@@ -111,7 +90,7 @@ class IdentityRecords:
             _revoke_certificates(connection, agent, now)
             issued = issue(agent)
             _insert_certificate(connection, issued, now)
-            _count_change(connection)
+            count_up(connection, TRUST)
             return Enrolled(agent, area, issued.pem, repeated=False)
 
         return self._database.write(work)
@@ -143,7 +122,7 @@ class IdentityRecords:
             _revoke_certificates(connection, owner.agent, now, but=serial)
             issued = issue(owner.agent)
             _insert_certificate(connection, issued, now)
-            _count_change(connection)
+            count_up(connection, TRUST)
             return Enrolled(owner.agent, owner.area, issued.pem, repeated=False)
 
         return self._database.write(work)
@@ -153,7 +132,7 @@ class IdentityRecords:
 
         def work(connection: Connection) -> None:
             _insert_certificate(connection, issued, now)
-            _count_change(connection)
+            count_up(connection, TRUST)
 
         self._database.write(work)
 
@@ -172,94 +151,14 @@ class IdentityRecords:
             revoked += _revoke_certificates(connection, agent, now)
             revoked += _withdraw_tokens(connection, agent)
             if revoked:
-                _count_change(connection)
+                count_up(connection, TRUST)
             return revoked > 0
 
         return self._database.write(work)
 
-    def active_agents(self) -> Sequence[tuple[str, str]]:
-        """Agents that may connect, each with its area, by name."""
-        query = select(identities.c.agent, identities.c.area).where(identities.c.revoked.is_(None))
-        with self._database.read() as connection:
-            return [(row.agent, row.area) for row in connection.execute(query.order_by(identities.c.agent))]
-
-    def revoked_agents(self) -> frozenset[str]:
-        """Agents that were declared lost."""
-        query = select(identities.c.agent).where(identities.c.revoked.is_not(None))
-        with self._database.read() as connection:
-            return frozenset(connection.scalars(query))
-
-    def collector_subjects(self) -> Sequence[str]:
-        """Names of collectors that have a certificate, in order."""
-        subject = certificates.c.subject
-        query = select(subject).where(
-            subject.startswith(COLLECTOR_PREFIX, autoescape=True), certificates.c.revoked.is_(None)
-        )
-        with self._database.read() as connection:
-            return list(connection.scalars(query.distinct().order_by(subject)))
-
-    def revoked_certificates(self, now: datetime | None = None) -> Sequence[tuple[str, datetime]]:
-        """Serial number and time of revocation of each certificate that is revoked and would still be good, by serial number."""
-        ended = (now or datetime.now(UTC)) - _CLOCKS_APART
-        query = select(certificates.c.serial, certificates.c.revoked).where(
-            certificates.c.revoked.is_not(None), certificates.c.expires > ended
-        )
-        with self._database.read() as connection:
-            return [(row.serial, row.revoked) for row in connection.execute(query.order_by(certificates.c.serial))]
-
-    def certificate_names(self, serials: Iterable[str]) -> Mapping[str, str]:
-        """Whose certificates these are, by serial number; those that are not on record are left out."""
-        found: dict[str, str] = {}
-        query = select(certificates.c.serial, certificates.c.subject)
-        wanted = list(serials)
-        with self._database.read() as connection:
-            for start in range(0, len(wanted), _AT_ONCE):
-                part = certificates.c.serial.in_(wanted[start : start + _AT_ONCE])
-                found |= {row.serial: row.subject for row in connection.execute(query.where(part))}
-        return found
-
-    def trust_revision(self) -> int:
-        """A number that grows with each change of any of this; reading it costs one row."""
-        with self._database.read() as connection:
-            return connection.scalar(select(counters.c.value).where(counters.c.name == _TRUST)) or 0
-
-    def connected_agents(self) -> Sequence[str]:
-        """Agents that are connected as far as is known, by name."""
-        query = select(agents.c.agent).where(agents.c.online.is_(True)).order_by(agents.c.agent)
-        with self._database.read() as connection:
-            return list(connection.scalars(query))
-
-    def keys_told(self) -> int:
-        """Number of the document of command keys that all connected agents were told last; 1 at first."""
-        with self._database.read() as connection:
-            return connection.scalar(select(counters.c.value).where(counters.c.name == _KEYS_TOLD)) or 1
-
     def note_keys_told(self, number: int) -> None:
         """Keep that number."""
-        self._database.write(lambda connection: _set_counter(connection, _KEYS_TOLD, number))
-
-    def known_identities(self, now: datetime, agent: str | None = None) -> dict[str, Identity]:
-        """All agents that have or may get a certificate, or one of them, by name."""
-        newest = (
-            select(certificates.c.subject, func.max(certificates.c.expires).label("expires"))
-            .where(certificates.c.revoked.is_(None))
-            .group_by(certificates.c.subject)
-            .subquery()
-        )
-        known = select(
-            identities.c.agent, identities.c.area, identities.c.added, identities.c.revoked, newest.c.expires
-        ).outerjoin(newest, newest.c.subject == identities.c.agent)
-        pending = select(enrolments.c.agent, enrolments.c.area, enrolments.c.expires).where(
-            enrolments.c.used.is_(None), enrolments.c.expires > now
-        )
-        if agent is not None:
-            known = known.where(identities.c.agent == agent)
-            pending = pending.where(enrolments.c.agent == agent)
-        with self._database.read() as connection:
-            found = {row.agent: Identity(*row) for row in connection.execute(known)}
-            for name, area, expires in connection.execute(pending):
-                found[name] = found.get(name, Identity(name, area))._replace(token_expires=expires)
-        return found
+        self._database.write(lambda connection: set_counter(connection, KEYS_TOLD, number))
 
 
 def area_of(connection: Connection, agent: str, told: str) -> str:
@@ -316,13 +215,3 @@ def _revoke_certificates(connection: Connection, subject: str, now: datetime, bu
 def _withdraw_tokens(connection: Connection, agent: str) -> int:
     unused = (enrolments.c.agent == agent) & enrolments.c.used.is_(None)
     return connection.execute(delete(enrolments).where(unused)).rowcount
-
-
-def _count_change(connection: Connection) -> None:
-    _set_counter(connection, _TRUST, counters.c.value + 1, 1)
-
-
-def _set_counter(connection: Connection, name: str, value: Any, first: int | None = None) -> None:
-    change = update(counters).where(counters.c.name == name).values(value=value)
-    if connection.execute(change).rowcount == 0:
-        connection.execute(insert(counters).values(name=name, value=value if first is None else first))

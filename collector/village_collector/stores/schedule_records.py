@@ -9,10 +9,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Row, insert, select, update
 
 from village_collector.stores.broadcast_tables import schedules
+from village_collector.stores.counting import count_up, read_counter
 from village_collector.stores.database import Database
 from village_collector.stores.merging import chunks
 from village_collector.stores.receivers import receivers_of
-from village_collector.stores.tables import agents, counters, devices
+from village_collector.stores.tables import agents, devices
 from village_wire.areas import prefix
 from village_wire.broadcasts import LOUDSPEAKER_ABILITIES
 from village_wire.commands import Target
@@ -48,7 +49,7 @@ class ScheduleRecords:
     def schedules_revision(self) -> int:
         """A number that grows with each change of any schedule."""
         with self._database.read() as connection:
-            return connection.scalar(select(counters.c.value).where(counters.c.name == _REVISION)) or 0
+            return read_counter(connection, _REVISION)
 
     def change_schedule(
         self,
@@ -82,7 +83,7 @@ class ScheduleRecords:
                 connection.execute(insert(schedules).values(target=key, **place, **values))
             else:
                 connection.execute(update(schedules).where(schedules.c.target == key).values(values))
-            _count_change(connection)
+            count_up(connection, _REVISION)
             return ScheduleRecord(made, now, by)
 
         return self._database.write(work)
@@ -118,9 +119,3 @@ class ScheduleRecords:
 
 def _record(row: Row[tuple[object, ...]]) -> ScheduleRecord:
     return ScheduleRecord(Schedule.model_validate_json(row.document), row.changed, row.by)
-
-
-def _count_change(connection: Connection) -> None:
-    change = update(counters).where(counters.c.name == _REVISION).values(value=counters.c.value + 1)
-    if connection.execute(change).rowcount == 0:
-        connection.execute(insert(counters).values(name=_REVISION, value=1))

@@ -18,8 +18,8 @@ from village_collector.cap.trusted import expected_feeds, judge_signers, trusted
 from village_collector.commands import CommandService
 from village_collector.config import Settings, load_settings
 from village_collector.health import collector_health
-from village_collector.stores.cap_records import FeedRecord
 from village_collector.stores.control import ControlStore
+from village_collector.stores.feed_records import FeedRecord
 from village_wire.commands import SwitchTo
 from village_wire.settings import InvalidSettings
 
