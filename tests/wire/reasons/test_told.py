@@ -89,6 +89,20 @@ def test_no_two_places_touch_since_nobody_could_tell_where_one_ends() -> None:
             assert all(parse(sentence).literals[1:-1]), sentence.en
 
 
+def test_every_sentence_has_a_word_of_its_own_by_which_it_is_found() -> None:
+    for sentence in sentences():
+        if "{" in sentence.en:
+            assert parse(sentence).words, sentence.en
+
+
+def test_a_thousand_rows_take_no_longer_than_a_moment() -> None:
+    rows = [f"/dev/ttyUSB{number}: unit {number} does not answer" for number in range(1000)]
+    phrasebook.chinese("x")
+    began = time.process_time()
+    assert all("无应答" in phrasebook.chinese(row) for row in rows)
+    assert time.process_time() - began < 1.0
+
+
 def test_every_sentence_is_translated_from_its_own_example() -> None:
     for sentence in sentences():
         if "{" in sentence.en:

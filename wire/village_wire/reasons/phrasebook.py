@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final
@@ -46,32 +47,24 @@ def sentences() -> Iterator[Bilingual]:
 
 
 class _Phrasebook:
-    """Sentences without places by their text, the others by their first word; those that begin with a place fit any."""
+    """Sentences without places by their text, the others by the rarest of their words, so that few are compared with a text."""
 
     def __init__(self) -> None:
-        self.whole: dict[str, str] = {}
-        self._by_word: dict[str, list[Template]] = {}
-        anywhere: list[Template] = []
-        for sentence in sentences():
-            if "{" not in sentence.en:
-                self.whole[sentence.en] = sentence.zh
-                continue
-            template = parse(sentence)
-            word, blank, _ = template.literals[0].partition(" ")
-            (self._by_word.setdefault(word, []) if blank else anywhere).append(template)
+        known = tuple(sentences())
+        self.whole = {english: zh for english, zh in known if "{" not in english}
         # The system's own words come in capitals or not.
         self.any_case = {english.lower(): zh for english, zh in self.whole.items() if " " in english}
-        self._anywhere = sorted(anywhere, key=_lightest, reverse=True)
-        for word, templates in self._by_word.items():
-            self._by_word[word] = sorted((*templates, *anywhere), key=_lightest, reverse=True)
+        templates = [parse(sentence) for sentence in known if "{" in sentence.en]
+        frequency = Counter(word for template in templates for word in template.words)
+        self._by_word: dict[str, list[Template]] = {}
+        for template in templates:
+            rarest = min(template.words, key=frequency.__getitem__)
+            self._by_word.setdefault(rarest, []).append(template)
 
     def templates(self, text: str) -> list[Template]:
         """Return the templates that may fit, those with more given characters first."""
-        return self._by_word.get(text.partition(" ")[0], self._anywhere)
-
-
-def _lightest(template: Template) -> int:
-    return template.weight
+        found = [template for word in set(text.split(" ")) for template in self._by_word.get(word, ())]
+        return sorted(found, key=lambda template: (-template.weight, template.chinese))
 
 
 @cache

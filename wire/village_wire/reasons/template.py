@@ -26,6 +26,11 @@ class Template(NamedTuple):
         """How many characters are given: of two templates that fit, the one with more is meant."""
         return sum(map(len, self.literals))
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What stands between blanks in every text that fits, however its places are filled."""
+        return tuple(word for word in "\0".join(self.literals).split(" ") if word and "\0" not in word)
+
     def match(self, text: str) -> dict[str, str] | None:
         """Return what stands in the places, or None where the template does not fit."""
         first, last = self.literals[0], self.literals[-1]
