@@ -43,7 +43,7 @@ SILENT: tuple[str, ...] = (
                 "stores/influx/plan.py",
                 "stores/influx/setup.py",
             ),
-            *("trust/authority.py", "trust/command_keys.py", "trust/key_files.py"),
+            *("trust/authority.py", "trust/command_keys.py", "trust/key_files.py", "trust/signing_requests.py"),
         )
     ),
     *(
