@@ -2,6 +2,9 @@
 # shellcheck shell=bash
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 
+# Hundreds of programs are started, each of which would compile all of its modules anew.
+unset PYTHONDONTWRITEBYTECODE
+
 say() { printf '%s\n' "$*" >&2; }
 
 # Install Debian packages when this runs as root on a system that has apt; otherwise name the line that does it. 0 when installed.

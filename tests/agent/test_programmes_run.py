@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from tests.collector.kit import VILLAGE
 from village_emulators.line import Cable
 from village_wire.recurrence import zone_of
 
-LATER = timedelta(seconds=12)
+#: Long enough for the collector to be killed before it is due.
+LATER = timedelta(seconds=6)
 
 
 def once(identity: str, due: datetime, text: str) -> dict[str, Any]:
@@ -28,6 +31,12 @@ def once(identity: str, due: datetime, text: str) -> dict[str, Any]:
         "when": {"start": local.isoformat(timespec="seconds")},
         "items": [{"text": text}],
     }
+
+
+def sounding(state: Path) -> bool:
+    """Whether the agent's disk knows of a broadcast that has not ended."""
+    with closing(sqlite3.connect(state / "loudspeaker.db")) as database:
+        return bool(database.execute("SELECT count(*) FROM entry").fetchone()[0])
 
 
 async def report(it: Village, month: str) -> list[dict[str, Any]]:
@@ -54,12 +63,21 @@ async def test_a_programme_is_heard_without_a_link_and_stands_in_the_report(tmp_
             await until(lambda: f"of {VILLAGE}: 1 programmes" in agent.text, 10)
             it.collector.process.kill()
             await it.collector.process.wait()
+            assert "on horn: started" not in agent.text, (
+                "this machine is too slow: it was due before the collector was killed"
+            )
             await asyncio.to_thread((it.site.data / "addresses.json").unlink)
             await until(lambda: "finished" in agent.text, 40)
             assert agent.text.count("on horn: started") == 1
+            # Told a moment before it is on disk; a kill between the two would rightly make it failed.
+            await until(lambda: not sounding(it.state), 10)
             agent.process.kill()
         command = [*COLLECTOR, "run", "--config", str(tmp_path / "collector.toml"), "--data-dir", str(it.site.data)]
-        async with started(*command) as it.collector, started(*AGENT, "run", "--config", str(it.config)) as agent:
+        async with AsyncExitStack() as stack:
+            it.collector = await stack.enter_async_context(started(*command))
+            # An agent that comes first waits ten seconds for an ack before it sends again.
+            await it.url()
+            agent = await stack.enter_async_context(started(*AGENT, "run", "--config", str(it.config)))
             month = f"{due.astimezone(zone_of('Asia/Shanghai')):%Y-%m}"
             async with asyncio.timeout(40):
                 while not any(area["heard"] for area in await report(it, month)):

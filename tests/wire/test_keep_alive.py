@@ -51,14 +51,14 @@ async def recorded(target: int, sent: bytearray) -> AsyncIterator[int]:
 async def test_only_a_quiet_link_is_probed(tmp_path: Path) -> None:
     sent = bytearray()
     async with Mosquitto(tmp_path) as broker, recorded(broker.port, sent) as port:
-        settings = SessionSettings(BrokerAddress(f"mqtt://127.0.0.1:{port}"), "agent", keep_alive=2)
+        settings = SessionSettings(BrokerAddress(f"mqtt://127.0.0.1:{port}"), "agent", keep_alive=1)
         session = Session(settings, [Subscription("else")], lambda _: None)
         running = asyncio.create_task(session.run(_nothing))
         async with asyncio.timeout(10):
             await session.wait_connected()
             for _ in range(7):
                 await session.publish(Publication("t", b"x"))
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.25)
             assert _PING not in sent
             while _PING not in sent:
                 await asyncio.sleep(0.05)
