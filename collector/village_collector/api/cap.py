@@ -9,15 +9,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.requests import ClientDisconnect
-from typing_extensions import TypedDict
 
 from village_collector.api.access import Broadcaster, Caller, Forbidden, Viewer
 from village_collector.api.broadcast_documents import (
-    AreaEntry,
-    CoverageEntry,
-    OpenCounts,
     counts_entry,
     open_counts,
+)
+from village_collector.api.cap_documents import (
+    AlertDocument,
+    AlertsDocument,
 )
 from village_collector.api.common import Limit, answer
 from village_collector.api.deps import Deps, Provided
@@ -41,112 +41,6 @@ _CAP_XML = "application/cap+xml"
 _ACKNOWLEDGED: dict[str, Any] = {_CAP_XML: {"schema": {"type": "string"}}}
 
 AlertPath = Annotated[UUID, Path(description="Alert id. 预警编号。")]
-
-
-class InfoEntry(TypedDict):
-    """An info block; `rank` is the class of its severity, urgency and certainty, null if it is not aired for them."""
-
-    info: int
-    language: str
-    event: str
-    headline: str
-    urgency: str
-    severity: str
-    certainty: str
-    rank: str | None
-    expires: str | None
-
-
-class NotAiredEntry(TypedDict):
-    """What is not heard, or not as it was sent: a code and a sentence. `info` 0 is the whole alert."""
-
-    info: int
-    code: str
-    reason: str
-
-
-class UnmappedEntry(TypedDict):
-    """A place, or a geocode of one, where nothing is heard, and why."""
-
-    info: int
-    place: str
-    geocode: str
-    reason: str
-
-
-class BroadcastOfAlert(TypedDict):
-    """A broadcast of an alert. `state`: `planned` (not sent yet), `aired`, or `dropped`. `taken_back` is the alert that withdrew it."""
-
-    broadcast: str | None
-    info: int
-    rank: str
-    title: str
-    text: str
-    sound: bool
-    start: str | None
-    end: str
-    times: int
-    areas: list[str]
-    state: str
-    problem: str
-    taken_back: str | None
-
-
-class CoveredBroadcast(BroadcastOfAlert):
-    """With its loudspeakers, as receipts prove them; null while nothing was issued."""
-
-    counts: CoverageEntry | None
-    coverage: list[AreaEntry]
-
-
-class ListedAlertBroadcast(BroadcastOfAlert):
-    """With counts that cost nothing."""
-
-    counts: OpenCounts | None
-
-
-class AlertEntry(TypedDict):
-    """An alert. `person` is who brought it; `replaced_by` are the alerts that take it back."""
-
-    id: str | None
-    sender: str
-    identifier: str
-    sent: str
-    feed: str
-    signer: str
-    received: str
-    person: str
-    status: str
-    message_type: str
-    scope: str
-    note: str
-    references: list[str]
-    replaced_by: list[str]
-    infos: list[InfoEntry]
-    not_aired: list[NotAiredEntry]
-    unmapped: list[UnmappedEntry]
-
-
-class ListedAlert(AlertEntry):
-    """As lists show it."""
-
-    broadcasts: list[ListedAlertBroadcast]
-
-
-class AlertDocument(AlertEntry):
-    """`village.alert/1`. `new` is false for one that was brought before."""
-
-    schema: str
-    new: bool
-    dry_run: bool
-    broadcasts: list[CoveredBroadcast]
-
-
-class AlertsDocument(TypedDict):
-    """`village.alerts/1`."""
-
-    schema: str
-    alerts: list[ListedAlert]
 
 
 @router.post(

@@ -10,8 +10,8 @@ from village_collector.api.access import address_of
 from village_collector.api.deps import Provided
 from village_collector.api.problems import Problem
 from village_collector.stores.identity_records import EnrolmentRefused, UnknownToken
-from village_collector.trust.authority import InvalidRequest
 from village_collector.trust.enrolment import TooOften
+from village_collector.trust.signing_requests import InvalidRequest
 from village_wire.enrolment import Credentials, EnrolmentRequest, InvalidToken, RenewalRequest
 
 router = APIRouter(tags=["enrolment"])

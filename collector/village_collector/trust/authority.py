@@ -27,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from village_collector.data_dir import DataDirProblem
 from village_collector.trust.key_files import PRIVATE, PUBLIC, key_pem, make_once, read_private
+from village_collector.trust.signing_requests import read_request
 from village_wire.enrolment import fingerprint
 from village_wire.ids import AGENT_PATTERN
 from village_wire.topics import COLLECTORS
@@ -50,11 +51,6 @@ _SERVER_NAME = "village_server"
 _GROUP = b"village-edge group of collectors 1\n"
 _COLLECTOR_NAME = re.compile(COLLECTOR_PREFIX + r"[0-9a-f]{16}", re.ASCII)
 _AGENT = re.compile(AGENT_PATTERN)
-_PEM_LABEL = "CERTIFICATE REQUEST"
-
-
-class InvalidRequest(ValueError):
-    """Not a signing request that the authority takes; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,23 +224,6 @@ def load_authority(keys_folder: Path, *, make: bool) -> Authority:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise DataDirProblem(f"{path} is not what it should be; restore it from a backup") from None
     return Authority(key, certificate)
-
-
-def read_request(request_pem: str) -> EllipticCurvePublicKey:
-    """Return the key of a signing request (PEM); raises `InvalidRequest` unless it is EC P-256 and signed by that key."""
-    try:
-        request = x509.load_pem_x509_csr(request_pem.encode("ascii"))
-        # The kind of key first: to verify a signature of somebody's giant RSA key costs seconds.
-        key = request.public_key()
-        if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-            raise InvalidRequest("the key of a signing request must be EC P-256")
-        if not request.is_signature_valid:
-            raise InvalidRequest("the signing request is not signed by its own key")
-    except InvalidRequest:
-        raise
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise InvalidRequest(f"not a signing request in PEM (-----BEGIN {_PEM_LABEL}-----)") from None
-    return key
 
 
 def collector_name(collector_id: str) -> str:

@@ -22,7 +22,8 @@ from village_collector.audit import Audit
 from village_collector.stores.control import ControlStore
 from village_collector.stores.identity_records import Enrolled, EnrolmentRefused
 from village_collector.trust.attempts import Attempts
-from village_collector.trust.authority import Authority, InvalidRequest, Issued, key_digest, read_request
+from village_collector.trust.authority import Authority, Issued, key_digest
+from village_collector.trust.signing_requests import InvalidRequest, read_request
 from village_wire.enrolment import (
     RENEWAL_DOMAIN,
     SECRET_BYTES,

@@ -24,13 +24,12 @@ from village_collector.data_dir import DataDirProblem
 from village_collector.trust.authority import (
     AGENT_LIFE,
     Authority,
-    InvalidRequest,
     collector_name,
     key_digest,
     load_authority,
-    read_request,
 )
 from village_collector.trust.key_files import key_pem
+from village_collector.trust.signing_requests import InvalidRequest, read_request
 from village_wire.enrolment import fingerprint
 
 NOW = datetime.now(UTC)
