@@ -280,6 +280,9 @@ async def test_what_a_person_sees_of_an_enrolment_and_of_its_refusals(tmp_path: 
         again = await asyncio.to_thread(call, AGENT, "enroll", url, token, "--state-dir", state, "--json")
         assert again.returncode == 5
         assert "used" in json.loads(again.stdout)["reason"]
+        assert "This box is agent box already" in json.loads(again.stdout)["reason"]
+        plain = await asyncio.to_thread(call, AGENT, "enroll", "http" + url[5:], token, "--state-dir", state)
+        assert (plain.returncode, "perhaps it speaks https" in plain.stderr) == (1, True), plain
         shown = await asyncio.to_thread(call, AGENT, "identity", "--state-dir", state)
         assert shown.returncode == 0
         for text in ("box", VILLAGE, "good until", "document 1"):

@@ -88,15 +88,28 @@ def _enrol(url: str, token: str, folder: Path, *, json_: bool) -> Identity:
             EXIT_RUNNING, f"{error}; stop it first (systemctl stop village-agent), then start it again"
         ) from None
     except Refused as error:
-        raise _End(EXIT_REFUSED, f"the collector refuses: {error}", error.advice) from None
+        raise _End(EXIT_REFUSED, f"the collector refuses: {error}{_already(folder)}", error.advice) from None
     except Impostor as error:
         raise _End(EXIT_REFUSED, str(error)) from None
     except (NotReached, InvalidEnrolment, InvalidIdentity) as error:
         raise _End(
-            EXIT_FAILED, f"{error}\nNothing changed; try again with the same token. 未更改，可用同一令牌重试。"
+            EXIT_FAILED,
+            f"{error}{'; perhaps it speaks https' if url.startswith('http:') else ''}\n"
+            "Nothing changed; try again with the same token. 未更改，可用同一令牌重试。",
         ) from None
     except OSError as error:
         raise _End(EXIT_CONFIGURATION, f"{error.filename or folder}: {error.strerror}") from None
+
+
+def _already(folder: Path) -> str:
+    """Return who this box is already, for whom a token was used that is given once more."""
+    try:
+        identity = read_identity(folder)
+    except (InvalidIdentity, OSError):
+        return ""
+    return (
+        "" if identity is None else f"\nThis box is agent {identity.agent} already. 本机已注册为代理 {identity.agent}。"
+    )
 
 
 def _token(given: str) -> str:
