@@ -61,8 +61,9 @@ class EmulatedLoudspeaker(EmulatedDevice):
         self._tell(**what)
 
         def end() -> None:
-            self._end(cut=False)
-            then()
+            # It may fire while it is cut off and the next sound begins.
+            if self._end(cut=False, only=timer):
+                then()
 
         timer = threading.Timer(0.0 if self.off else seconds, end)
         timer.daemon = True
@@ -70,12 +71,16 @@ class EmulatedLoudspeaker(EmulatedDevice):
             self._timer = timer
         timer.start()
 
-    def _end(self, *, cut: bool) -> None:
+    def _end(self, *, cut: bool, only: threading.Timer | None = None) -> bool:
+        """End what sounds, or only the sound of one timer; return whether there was one."""
         with self._guard:
-            timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-            self._tell(silent=True, cut=cut)
+            timer = self._timer
+            if timer is None or only not in {None, timer}:
+                return False
+            self._timer = None
+        timer.cancel()
+        self._tell(silent=True, cut=cut)
+        return True
 
     @property
     def _sounds(self) -> bool:

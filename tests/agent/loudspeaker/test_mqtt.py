@@ -123,7 +123,8 @@ async def test_a_text_is_spoken_everywhere_and_each_receipt_says_what_it_is_wort
 
 @pytest.mark.timeout(120)
 async def test_an_emergency_goes_first_and_the_text_goes_on_at_its_sentence(tmp_path: Path) -> None:
-    sentences = [f"第{number}句" + "话" * 37 + "。" for number in "一二三"]
+    # The second one is spoken for five seconds, in which the emergency arrives.
+    sentences = [f"第{number}句" + "话" * words + "。" for number, words in (("一", 7), ("二", 97), ("三", 7))]
     async with village(tmp_path) as found:
         lasting = await found.broadcast("emulated-topics", text="".join(sentences), rank="routine")
         await until(lambda: len(found.said("emulated-topics")) == 2, 20)
