@@ -49,8 +49,13 @@ class EmulatedLoudspeaker(EmulatedDevice):
 
     def die(self) -> None:
         """As `EmulatedDevice.die`; it falls silent."""
-        self._end(cut=True)
         super().die()
+        self._end(cut=True)
+
+    def stop(self) -> None:
+        """As `EmulatedDevice.stop`; it falls silent."""
+        super().stop()
+        self._end(cut=True)
 
     def _sound(self, seconds: float, then: Callable[[], None], **what: Any) -> None:
         with self._guard:

@@ -100,7 +100,8 @@ async def test_stop_silences_and_refuses_what_was_spoken(tmp_path: Path) -> None
         with pytest.raises(Refused) as caught:
             await saying
         assert caught.value.code == "silenced"
-        assert found.of("topics")[-1] == {"device": "emulated-topics", "silent": True, "cut": True}
+        cut = {"device": "emulated-topics", "silent": True, "cut": True}
+        await found.heard.until(lambda: found.of("topics")[-1] == cut)
 
 
 async def test_cancelling_silences(tmp_path: Path) -> None:
