@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -44,6 +45,8 @@ _ENVIRONMENT = {
     "COLUMNS": "100",
     "LC_ALL": "C.UTF-8",
 }
+#: How long something has lasted is another text a minute later.
+_LASTED = re.compile(r"\d+ (?:d|h|min|s|天|小时|分|秒)\b(?: \d+ (?:h|min|s|小时|分|秒)\b)?")
 #: What a command may end with: well, unwell (health), wrong use, no collector.
 _EXIT_CODES = {0, 1, 2, UNREACHABLE}
 
@@ -65,7 +68,7 @@ def _village(data: bytes) -> object:
     acting = {sign for sign in done.output if unicodedata.category(sign) in {"Cc", "Cf", "Zl", "Zp"}} - {"\n"}
     if acting:
         raise AssertionError(f"{acting} reach the terminal")
-    return done.exit_code, done.output
+    return done.exit_code, _LASTED.sub("…", done.output)
 
 
 DECODERS = (
