@@ -19,4 +19,4 @@ def _ffmpeg() -> None:
 def _no_child_left() -> Iterator[None]:
     before = children()
     yield
-    assert children() <= before
+    assert not children(before)

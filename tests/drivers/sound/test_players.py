@@ -24,7 +24,7 @@ from village_drivers.sound.driver import Sound, SoundConfig
 async def _no_child_left(pulse: Pulse) -> AsyncIterator[None]:
     before = children()
     yield
-    assert children() <= before
+    assert not children(before)
 
 
 def _sound(output: str) -> Sound:
