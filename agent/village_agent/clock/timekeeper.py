@@ -76,7 +76,8 @@ class Timekeeper:
         self._good = False
         self._bad = 0
         self._sharper = asyncio.Event()
-        self._sharp_seconds = 0.0
+        #: By when, on the clock that counts from the boot.
+        self._sharp_by = 0
         #: The digest of the schedules that the agent has, None if it tells nothing of them.
         self.schedules: Callable[[], str | None] = lambda: None
         self.clock = Clock()
@@ -111,8 +112,11 @@ class Timekeeper:
 
     def sharpen(self, seconds: float) -> None:
         """Something begins in so many seconds on many boxes at once: ask until then, at random, for a time good to milliseconds."""
-        self._sharp_seconds = seconds
-        self._sharper.set()
+        by = self._boot() + int(seconds * SECOND_NS)
+        # Each loudspeaker of the box says it.
+        if abs(by - self._sharp_by) > SECOND_NS:
+            self._sharp_by = by
+            self._sharper.set()
 
     def restored(self) -> None:
         """The clock was told what an earlier run of the agent knew in this boot."""
@@ -163,10 +167,11 @@ class Timekeeper:
         while True:
             await self._sharper.wait()
             self._sharper.clear()
-            gap = min(max(self._sharp_seconds / (_SHARP_TRIES + 2), _SHARP_LEAST_SECONDS), _SHARP_MOST_SECONDS)
-            tries = max(1, min(_SHARP_TRIES, int(self._sharp_seconds / gap) - 1))
+            left = (self._sharp_by - self._boot()) / SECOND_NS
+            gap = min(max(left / (_SHARP_TRIES + 2), _SHARP_LEAST_SECONDS), _SHARP_MOST_SECONDS)
+            tries = max(1, min(_SHARP_TRIES, int(left / gap) - 1))
             # A whole county may begin at that moment.
-            await asyncio.sleep(random.random() * max(0.0, self._sharp_seconds - (tries + 1) * gap))
+            await asyncio.sleep(random.random() * max(0.0, left - (tries + 1) * gap))
             for _ in range(tries):
                 if (self.clock.error_ns(self._boot()) or 0) <= SHARP_ERROR_NS:
                     break

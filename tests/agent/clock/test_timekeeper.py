@@ -149,7 +149,10 @@ async def test_a_sharper_time_is_what_some_answers_have_in_common(monkeypatch: p
         one.keeper.connected()
         for count, way_ms in enumerate((100, 60, 20, 40, 30), 1):
             if count > 1:
+                one.boot += 2 * SECOND_NS
                 one.keeper.sharpen(0.03)
+                # As another loudspeaker of the box does.
+                one.keeper.sharpen(0.04)
             await one.asked(count)
             one.boot += way_ms * SECOND_NS // 1000
             # All answers have the same way back.
@@ -186,6 +189,9 @@ def test_a_county_that_begins_at_once_asks_at_random_and_in_time(monkeypatch: py
             one.boot += SECOND_NS // 10
             one.answer(TRUE)
             begun = loop.time()
+            one.keeper.sharpen(120)
+            await asyncio.sleep(0.5)
+            # Another loudspeaker of the box begins then too.
             one.keeper.sharpen(120)
             for count, at in enumerate((90, 95, 100, 105, 110), 1):
                 await asyncio.sleep(begun + at - 0.1 - loop.time())
