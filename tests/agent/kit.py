@@ -101,6 +101,14 @@ class Gate:
         self.changed.set()
 
 
+class HangingGate(Gate):
+    """A lock that never says that it is done."""
+
+    async def unlock(self, seconds: float) -> None:
+        self.unlocked.append(seconds)
+        await asyncio.get_running_loop().create_future()
+
+
 def unit(name: str, driver: Driver, *tags: str) -> Unit:
     return Unit(DriverConfig(id=name, driver="test", tags=tags), driver)
 

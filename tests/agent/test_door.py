@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from tests.agent.kit import Gate, running, single, site
+from tests.agent.kit import Gate, HangingGate, running, single, site
 from village_agent.door.decision import Decision, decide
 from village_agent.door.runtime import DoorRuntime
 from village_agent.report import UnitReport
@@ -110,13 +110,9 @@ async def test_a_reader_without_a_door_records_the_card(tmp_path: Path) -> None:
 
 
 async def test_a_hanging_reader_does_not_delay_another_door(tmp_path: Path) -> None:
-    class Hanging(Gate):
-        async def unlock(self, seconds: float) -> None:
-            await asyncio.get_running_loop().create_future()
-
     gate = Gate()
     doors = [*DOORS, DoorTable(reader="slow", lock="slow", cards=DOORS[0].cards)]
-    async with site(tmp_path, single("gate", gate), single("slow", Hanging())) as parts:
+    async with site(tmp_path, single("gate", gate), single("slow", HangingGate())) as parts:
         runtime = DoorRuntime(doors, parts.roster, parts.hub)
         async with running(runtime.run()):
             await asyncio.sleep(0)

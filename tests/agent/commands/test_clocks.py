@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.agent.desk import Clock, desk, results_of
-from tests.agent.kit import Gate, single, until
+from tests.agent.kit import Gate, HangingGate, single, until
 from village_agent.commands import runtime as commands
 from village_wire.commands import Unlock
 from village_wire.events import CommandResult
@@ -90,12 +89,7 @@ async def test_without_a_time_a_command_is_refused_once_and_never_executed(
 
 
 async def test_what_a_restart_left_open_gets_its_result_once_it_can_be_dated(tmp_path: Path) -> None:
-    class Hanging(Gate):
-        async def unlock(self, seconds: float) -> None:
-            self.unlocked.append(seconds)
-            await asyncio.get_running_loop().create_future()
-
-    gate = Hanging()
+    gate = HangingGate()
     async with desk(tmp_path, single("gate", gate)) as one:
         command = one.command(Unlock())
         one.send(command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.desk import Desk, desk
-from tests.agent.kit import Gate, Speaker, single, until
+from tests.agent.kit import Gate, HangingGate, Speaker, single, until
 from village_agent.commands import execution
 from village_drivers.kit import DriverError, NotConnected, Refused
 from village_wire.broadcasts import Audio
@@ -181,13 +180,9 @@ async def test_a_failure_is_told_as_the_device_told_it(
 async def test_a_hanging_device_fails_in_time_and_delays_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Hanging(Gate):
-        async def unlock(self, seconds: float) -> None:
-            await asyncio.get_running_loop().create_future()
-
     monkeypatch.setattr(execution, "ANSWER_SECONDS", 0.2)
     gate = Gate()
-    async with desk(tmp_path, single("slow", Hanging()), single("gate", gate)) as one:
+    async with desk(tmp_path, single("slow", HangingGate()), single("gate", gate)) as one:
         slow, quick = one.command(Unlock(), Target(agent="box", device="slow")), one.command(Unlock())
         one.send(slow)
         one.send(quick)

@@ -10,17 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.agent.desk import desk
-from tests.agent.kit import Gate, single, until
+from tests.agent.kit import Gate, HangingGate, single, until
 from village_wire.commands import Stop, Target, Unlock
 
 
 async def test_an_agent_killed_between_accepted_and_done_says_that_nobody_knows(tmp_path: Path) -> None:
-    class Hanging(Gate):
-        async def unlock(self, seconds: float) -> None:
-            self.unlocked.append(seconds)
-            await asyncio.get_running_loop().create_future()
-
-    gate = Hanging()
+    gate = HangingGate()
     async with desk(tmp_path, single("gate", gate)) as one:
         command = one.command(Unlock())
         one.send(command)
